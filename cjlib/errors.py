@@ -1,0 +1,31 @@
+"""What can go wrong, each kind with the exit code the command line ends with."""
+
+
+class CjlibError(Exception):
+    """An error whose message is meant for the reader: the place and the remedy, no traceback."""
+
+    exit_code = 1
+
+
+class ParameterError(CjlibError):
+    """A parameter, a command or a key of a dataset file is wrong."""
+
+    exit_code = 2
+
+
+class ContractError(CjlibError):
+    """The data break the contract that the dataset file states."""
+
+    exit_code = 3
+
+
+class PrivacyError(CjlibError):
+    """A page or file would have shown what the dataset file says to keep private."""
+
+    exit_code = 4
+
+
+class LockedError(CjlibError):
+    """Another run of the same dataset is under way."""
+
+    exit_code = 75
