@@ -1,0 +1,241 @@
+"""Stage models: the ordered steps of a customer's journey, ready-made or a company's own.
+
+Every analysis asks a stage for its position and its role, never for its name, so any model of the
+same form works everywhere.
+"""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from cjlib.errors import ParameterError
+
+Role = Literal["before", "purchase", "after"]
+Language = Literal["en", "es", "ca"]
+ROLES: tuple[Role, ...] = ("before", "purchase", "after")
+RESERVED = frozenset({"lost", "open", "start", "all"})
+"""Words that published tables use beside stage names: ends of journeys, and everybody."""
+
+
+def _free(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(
+            f"{name!r} is reserved ({', '.join(sorted(RESERVED))}); write another name"
+        )
+    return name
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+
+
+class Stage(BaseModel):
+    """One step of a stage model.
+
+    Attributes
+    ----------
+    name : str
+        Lower-case identifier, the value of the column ``stage``.
+    role : {"before", "purchase", "after"}
+        Where the step stands relative to the purchase.
+    labels : dict
+        What pictures and tables show, by language (en, es, ca).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[Name, AfterValidator(_free)]
+    role: Role
+    labels: dict[Language, Text] = Field(default_factory=dict)
+
+
+class StageModel(BaseModel):
+    """An ordered list of stages: ``before`` ones, then ``purchase`` (at least one), then ``after``.
+
+    Iterating yields :class:`Stage`; ``len(model)`` counts them; ``name in model`` asks for a stage.
+
+    Attributes
+    ----------
+    name : str
+        The model's own name.
+    labels : dict
+        The model's title by language.
+    stages : tuple of Stage
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    labels: dict[Language, Text] = Field(default_factory=dict)
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "StageModel":
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"stages: {', '.join(repeated)} stands twice; give each its own name")
+        if not self.purchase:
+            raise ValueError("stages: none has the role purchase; give it to the buying stage")
+        ranks = [ROLES.index(stage.role) for stage in self.stages]
+        for stage, rank, next_stage, next_rank in zip(
+            self.stages, ranks, self.stages[1:], ranks[1:], strict=False
+        ):
+            if next_rank < rank:
+                raise ValueError(
+                    f"stages: {next_stage.name} ({next_stage.role}) stands after {stage.name} "
+                    f"({stage.role}); order them before, purchase, after"
+                )
+        return self
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the stages in their order."""
+        return [stage.name for stage in self.stages]
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Role of each stage by its name."""
+        return {stage.name: stage.role for stage in self.stages}
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Position of each stage (0, 1, …) by its name."""
+        return {name: position for position, name in enumerate(self.names)}
+
+    @property
+    def before(self) -> list[str]:
+        """Names of the stages before the purchase."""
+        return self._with_role("before")
+
+    @property
+    def purchase(self) -> list[str]:
+        """Names of the stages that carry the purchase, at least one."""
+        return self._with_role("purchase")
+
+    @property
+    def after(self) -> list[str]:
+        """Names of the stages after the purchase."""
+        return self._with_role("after")
+
+    def _with_role(self, role: Role) -> list[str]:
+        return [stage.name for stage in self.stages if stage.role == role]
+
+    def label(self, stage: str, language: str = "en") -> str:
+        """Return what to show for a stage: its label, else the English one, else its name.
+
+        ``stage`` may be any text; what is no stage of the model ("lost", say) comes back as it is.
+        """
+        labels = next((known.labels for known in self.stages if known.name == stage), {})
+        return labels.get(language) or labels.get("en") or stage
+
+    def title(self, language: str = "en") -> str:
+        """Return the model's title: in the language, else in English, else its name."""
+        return self.labels.get(language) or self.labels.get("en") or self.name
+
+
+def ready_made() -> list[str]:
+    """Return the names of the stage models that come with cjlib, sorted."""
+    folder = resources.files("cjlib") / "stage_models"
+    return sorted(
+        file.name.removesuffix(".yml") for file in folder.iterdir() if file.name.endswith(".yml")
+    )
+
+
+def load_stage_model(name_or_path: str, base: Path | None = None) -> StageModel:
+    """Load a ready-made stage model by its name, or a company's own from a YAML file.
+
+    Parameters
+    ----------
+    name_or_path : str
+        One of :func:`ready_made`, or a path that ends in ``.yml`` or ``.yaml``.
+    base : Path, optional
+        Folder that a relative path starts from (the dataset file's); the working folder by default.
+
+    Returns
+    -------
+    StageModel
+
+    Raises
+    ------
+    ParameterError
+        Unknown name, missing or unreadable file, or a file of another form; names file and key.
+    """
+    text = str(name_or_path)
+    if text.lower().endswith((".yml", ".yaml")):
+        path = (base or Path()) / Path(text).expanduser()
+        if not path.is_file():
+            raise ParameterError(f"stage_model: there is no file {path}; correct the path")
+        return _parse(path.read_bytes(), str(path))
+    if text not in ready_made():
+        close = get_close_matches(text.lower().replace("-", "_"), ready_made(), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ParameterError(
+            f"stage_model: there is none called {text!r}; {hint}Ready-made are "
+            f"{', '.join(ready_made())}; for your own write the path of its .yml file"
+        )
+    file = resources.files("cjlib") / "stage_models" / f"{text}.yml"
+    return _parse(file.read_bytes(), f"stage model {text}")
+
+
+def _parse(content: bytes, place: str) -> StageModel:
+    try:
+        read = yaml.safe_load(content.decode("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ParameterError(f"{place}: not readable as YAML in UTF-8: {reason}") from None
+    if not isinstance(read, dict):
+        raise ParameterError(f"{place}: write the keys name, labels and stages")
+    try:
+        return StageModel.model_validate(read)
+    except ValidationError as error:
+        problems = "\n".join(f"{place}: {_explain(problem)}" for problem in error.errors())
+        raise ParameterError(problems) from None
+
+
+def _explain(problem: dict) -> str:
+    """Say where in the file one validation problem is and what to write instead."""
+    *inside, key = problem["loc"] or ("",)
+    if key == "[key]":  # pydantic's mark for "the key itself is wrong"
+        *inside, key = inside
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*inside, key))
+    where = where.lstrip(".")
+    known = sorted(Stage.model_fields if inside[:1] == ["stages"] else StageModel.model_fields)
+    match problem["type"]:
+        case "value_error":
+            return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
+        case "extra_forbidden":
+            close = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(known)}"
+            return f"{where}: no such key; {hint}"
+        case "missing":
+            return f"{where}: missing; write it"
+        case "string_pattern_mismatch":
+            return (
+                f"{where}: {problem['input']!r} is no name; write lower-case letters, digits and _"
+            )
+        case "literal_error":
+            return f"{where}: {problem['input']!r}; write {problem['ctx']['expected']}"
+        case _:
+            return f"{where}: {problem['msg'].lower()}"
