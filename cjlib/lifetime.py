@@ -1,0 +1,218 @@
+"""Buy-till-you-die models of repeat purchases: BG/NBD, MBG/NBD and Pareto/NBD.
+
+A customer buys at random with an own rate until an own, unseen end. All three models read three
+figures per customer: ``x`` repeat purchases, the last of them ``t_x`` after the first purchase,
+watched for ``T`` since the first purchase. Any unit of time does, as long as it stays the same.
+
+Sources of the formulas: Schmittlein, Morrison & Colombo (1987) and Fader & Hardie's notes for
+Pareto/NBD; Fader, Hardie & Lee (2005) for BG/NBD; Batislam, Denizel & Filiztekin (2007) for
+MBG/NBD.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.special import betaln, gammaln, hyp2f1
+
+from cjlib.errors import ContractError
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
+
+
+class _RepeatPurchases:
+    """What the three models share: the fit by maximum likelihood and all that follows from it.
+
+    The probability of *no* purchase in the next ``horizon`` needs no formula of its own: it is the
+    likelihood of the same purchases watched until ``T + horizon`` over that until ``T``.
+
+    Attributes
+    ----------
+    params_ : Series
+        The fitted parameters, by name.
+    log_likelihood_ : float
+        The log-likelihood of all customers at ``params_``.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+
+    def fit(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, weights: ArrayLike | None = None):
+        """Fit the parameters by maximum likelihood.
+
+        Parameters
+        ----------
+        x, t_x, T : array of shape (n_customers,)
+            Repeat purchases, time of the last one since the first purchase, time watched.
+        weights : array of shape (n_customers,), optional
+            How many customers each row stands for; one by default.
+
+        Raises
+        ------
+        ContractError
+            When nobody bought again (the rates have no maximum then), or a row is impossible.
+        """
+        x, t_x, T, weights = _compressed(x, t_x, T, weights)
+        # Times are fitted in units of their mean and turned back, so that any unit converges alike.
+        unit = np.average(T, weights=weights)
+        scale = np.where(np.isin(self.names, ("alpha", "beta")), unit, 1.0)
+
+        def loss(theta: np.ndarray) -> float:
+            params = np.exp(np.clip(theta, -15, 15))
+            likelihood = self._log_likelihood(params, x, t_x / unit, T / unit)
+            return -float(np.average(likelihood, weights=weights))
+
+        start = np.log(np.full(len(self.names), 0.5))
+        rough = minimize(loss, start, method="Nelder-Mead", options={"maxiter": 150})
+        best = minimize(loss, rough.x, method="BFGS", options={"gtol": 1e-7})
+        best = best if best.fun <= rough.fun else rough
+        params = np.exp(np.clip(best.x, -15, 15)) * scale
+        self.params_ = pd.Series(params, index=list(self.names))
+        self.log_likelihood_ = float(weights @ self._log_likelihood(params, x, t_x, T))
+        return self
+
+    def log_likelihood(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> np.ndarray:
+        """Return each customer's log-likelihood, array of shape (n_customers,)."""
+        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
+        return self._log_likelihood(self.params_.to_numpy(), x, t_x, T)
+
+    def probability_alive(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> np.ndarray:
+        """Return the probability that a customer has not ended yet (no churn score: see below).
+
+        Who buys rarely is likely alive and likely silent, so this ranks *returns* backwards where
+        many bought once; use ``probability_no_purchase`` to score churn.
+        """
+        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
+        params = self.params_.to_numpy()
+        alive = self._log_alive(params, x, T)
+        return np.exp(alive - self._log_likelihood(params, x, t_x, T))
+
+    def probability_no_purchase(
+        self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, horizon: float
+    ) -> np.ndarray:
+        """Return the probability of no purchase within ``horizon`` after ``T``."""
+        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
+        params = self.params_.to_numpy()
+        longer = self._log_likelihood(params, x, t_x, T + horizon)
+        return np.exp(longer - self._log_likelihood(params, x, t_x, T))
+
+    def expected_purchases(
+        self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, horizon: float
+    ) -> np.ndarray:
+        """Return the expected number of purchases within ``horizon`` after ``T``."""
+        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
+        alive = self.probability_alive(x, t_x, T)
+        return alive * self._expected_if_alive(self.params_.to_numpy(), x, T, horizon)
+
+
+class BGNBD(_RepeatPurchases):
+    """BG/NBD: a customer may end after each repeat purchase; rates Gamma(r, alpha), ends Beta(a, b)."""
+
+    names = ("r", "alpha", "a", "b")
+    _first_counts = 0  # a customer cannot end before the first repeat purchase
+
+    def _log_alive(self, params, x, T):
+        r, alpha, a, b = params
+        rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+        return (
+            rate
+            + betaln(a, b + x + self._first_counts)
+            - betaln(a, b)
+            - (r + x) * np.log(alpha + T)
+        )
+
+    def _log_likelihood(self, params, x, t_x, T):
+        r, alpha, a, b = params
+        ends = x + self._first_counts  # how many times the customer could have ended
+        with np.errstate(divide="ignore"):
+            odds = np.where(ends > 0, np.log(a) - np.log(b + np.maximum(ends, 1) - 1), -np.inf)
+        gone = odds + (r + x) * (np.log(alpha + T) - np.log(alpha + t_x))
+        return self._log_alive(params, x, T) + np.logaddexp(0, gone)
+
+    def _expected_if_alive(self, params, x, T, horizon):
+        r, alpha, a, b = params
+        a = a if abs(a - 1) > 1e-6 else 1 + 1e-6  # the limit exists, the formula divides by zero
+        c = a + b + x + self._first_counts - 1
+        return c / (a - 1) * (1 - hyp2f1(r + x, a - 1, c, -horizon / (alpha + T)))
+
+
+class MBGNBD(BGNBD):
+    """MBG/NBD: as BG/NBD, but a customer may already end after the first purchase."""
+
+    _first_counts = 1
+
+
+class ParetoNBD(_RepeatPurchases):
+    """Pareto/NBD: a customer may end at any time; rates Gamma(r, alpha), of ending Gamma(s, beta)."""
+
+    names = ("r", "alpha", "s", "beta")
+
+    def _log_alive(self, params, x, T):
+        r, alpha, s, beta = params
+        rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+        return rate + s * np.log(beta) - (r + x) * np.log(alpha + T) - s * np.log(beta + T)
+
+    def _log_likelihood(self, params, x, t_x, T):
+        r, alpha, s, beta = params
+        rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + s * np.log(beta)
+        gone = np.log(s) + _log_integral(alpha, r + x, beta, s + 1, t_x, T)
+        return np.logaddexp(self._log_alive(params, x, T), rate + gone)
+
+    def _expected_if_alive(self, params, x, T, horizon):
+        r, alpha, s, beta = params
+        s = s if abs(s - 1) > 1e-6 else 1 + 1e-6
+        shrink = -np.expm1((s - 1) * (np.log(beta + T) - np.log(beta + T + horizon)))
+        return (r + x) * (beta + T) / ((alpha + T) * (s - 1)) * shrink
+
+
+def _log_integral(alpha, k, beta, m, lower, upper):
+    """Log of the integral of (alpha + t)^-k (beta + t)^-m over [lower, upper].
+
+    This is the difference of two Gaussian hypergeometric functions in the printed likelihood, which
+    cancel badly for active customers. On the scale of log(t) the integrand is smooth, and what lies
+    where it has fallen by exp(-45) is nothing.
+    """
+    near, far = (alpha, beta) if alpha <= beta else (beta, alpha)
+    k_near, k_far = (k, m) if alpha <= beta else (m, k)
+    start, gap = near + lower, far - near
+    length = np.log(near + upper) - np.log(start)
+    slope = k_near - 1 + k_far * start / (start + gap)
+    with np.errstate(divide="ignore"):
+        length = np.minimum(length, np.where(slope > 0, 45 / np.maximum(slope, 1e-12), np.inf))
+    total = np.full(np.shape(length), -np.inf)
+    with np.errstate(divide="ignore"):
+        log_half = np.log(length / 2)
+    k_near, k_far = np.asarray(k_near), np.asarray(k_far)
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        v = length * (node + 1) / 2
+        at = start * np.exp(v)
+        value = np.log(at) - k_near * np.log(at) - k_far * np.log(at + gap)
+        total = np.logaddexp(total, value + np.log(weight))
+    return total + log_half
+
+
+def _compressed(x, t_x, T, weights):
+    """Check the rows and return each different one once, with its weight."""
+    columns = {"x": x, "t_x": t_x, "T": T}
+    rows = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in columns.items()})
+    rows["weight"] = 1.0 if weights is None else np.asarray(weights, dtype=float)
+    wrong = (
+        rows.isna().any(axis=1)
+        | (rows["x"] < 0)
+        | (rows["t_x"] < 0)
+        | (rows["T"] < rows["t_x"])
+        | ((rows["x"] == 0) & (rows["t_x"] != 0))
+    )
+    if wrong.any():
+        raise ContractError(
+            f"{int(wrong.sum())} customers have impossible purchase histories (0 <= t_x <= T must "
+            "hold, and t_x be 0 without a repeat purchase); check the order of times in the log"
+        )
+    if not (rows["x"] * rows["weight"] > 0).any():
+        raise ContractError(
+            "no customer bought a second time, so a model of repeat purchases has nothing to "
+            "learn; use a longer history, or a later cut-off"
+        )
+    rows = rows.groupby(["x", "t_x", "T"], as_index=False, sort=True)["weight"].sum()
+    return (rows[name].to_numpy() for name in ("x", "t_x", "T", "weight"))
