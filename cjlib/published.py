@@ -1,0 +1,116 @@
+"""The tables that others read: what they promise, how they are written, how ids are hidden."""
+
+import hmac
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from cjlib.errors import ParameterError
+
+KEY_VARIABLE = "CJ_ID_KEY"
+
+TABLES = {
+    "quality": ["rule", "rows", "share"],
+    "quarantine": ["line", "rule"],  # and the row as read, unless ids are hashed
+    "stages": ["stage", "position", "role", "events", "customers", "journeys", "median_days"],
+    "journey_map": [
+        *["stage", "touchpoint", "n", "customers", "reach", "sentiment", "lower", "upper"],
+        *["negative_share", "advance_rate", "drop_off_rate", "pain", "moment_of_truth", "q_value"],
+    ],
+    "segments": ["customer_id", "rfm_segment", "cluster", "journey_type"],
+    "segment_profiles": [
+        *["segmentation", "segment", "customers", "share", "recency_days", "frequency"],
+        *["value", "stability"],
+    ],
+    "transitions": [
+        *["segment", "from_stage", "to_stage", "n", "customers", "probability", "lower", "upper"],
+    ],
+    "absorption": [
+        *["segment", "from_stage", "outcome", "probability", "lower", "upper", "expected_days"],
+    ],
+    "markov_tests": ["test", "segment", "statistic", "df", "p_value", "q_value", "effect"],
+    "attribution": ["dimension", "level", "model", "conversions", "share", "lower", "upper"],
+    "stage_forecast": ["period", "stage", "expected", "lower", "upper", "observed"],
+    "next_stage": ["customer_id", "stage", "next_stage", "probability", "expected_days"],
+    "churn_scores": [
+        *["customer_id", "churn_probability", "decile", "expected_value", "value_at_risk"],
+        *["reason_1", "reason_2", "reason_3", "group"],
+    ],
+    "churn_evaluation": [
+        *["model", "auc", "auc_lower", "auc_upper", "log_loss", "brier", "ece"],
+        *["top_decile_lift", "accuracy", "chosen"],
+    ],
+    "churn_calibration": ["bin", "predicted", "observed", "lower", "upper", "customers"],
+    "initiatives": [
+        *["rank", "stage", "touchpoint", "segment", "change", "extra_purchases", "extra_value"],
+        *["lower", "upper", "customers_for_test"],
+    ],
+    "changes": [
+        *["measure", "segment", "item", "before", "after", "effect", "p_value", "q_value"],
+        *["verdict"],
+    ],
+}
+"""The columns that each published table has at least. BI tools and the next run read them."""
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write a table as ``folder/name.parquet`` and, for spreadsheets, as ``folder/name.csv``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(folder / f"{name}.parquet", index=False)
+    neutralise(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def neutralise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts no spreadsheet takes for a formula: they get a leading ``'``.
+
+    Numbers are untouched, also negative ones.
+    """
+
+    def safe(value):
+        return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA_STARTS else value
+
+    texts = {
+        position
+        for position, dtype in enumerate(table.dtypes)
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype))
+    }
+    columns = [
+        table.iloc[:, position].astype(object).map(safe)
+        if position in texts
+        else table.iloc[:, position]
+        for position in range(table.shape[1])
+    ]
+    result = pd.concat(columns, axis=1) if columns else table.copy()
+    return result.set_axis([safe(name) for name in table.columns], axis=1)
+
+
+_FORMULA_STARTS = tuple("=+-@\t\r")
+
+
+def without_ids(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that holds no raw id: keyed hashes, and no row as it was read."""
+    if name == "quarantine":
+        return table[TABLES["quarantine"]]
+    if "customer_id" not in table.columns:
+        return table
+    return table.assign(customer_id=hash_ids(table["customer_id"]))
+
+
+def hash_ids(ids: pd.Series) -> pd.Series:
+    """Return the keyed hash (HMAC-SHA256, hexadecimal) of each customer id.
+
+    Raises
+    ------
+    ParameterError
+        If the environment variable ``CJ_ID_KEY`` is missing or empty.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").encode()
+    if not key:
+        raise ParameterError(
+            "The dataset file says customer_ids: hash, which needs a key: set the environment "
+            f"variable {KEY_VARIABLE} (any long secret; the same key gives the same hashes)."
+        )
+    return ids.map(
+        lambda value: hmac.digest(key, str(value).encode(), "sha256").hex(), na_action="ignore"
+    )

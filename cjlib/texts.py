@@ -1,0 +1,126 @@
+"""Texts and figures as a reader sees them: formatted, escaped, missing ones named."""
+
+import datetime
+import html
+import math
+import re
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+LONGEST_TEXT = 60
+MISSING = "–"
+
+
+def did_you_mean(word: str, known) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest known word, or nothing."""
+    close = get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^:@])")
+_MINUS_ZERO = re.compile(r"^-(?=[0.,]*%?$)")
+
+
+_INERT = (int, float, np.number, datetime.date)  # their formats hold no markup
+
+
+class Plain(string.Formatter):
+    """Formats fields, with words for what is missing and no minus before a zero."""
+
+    def format_field(self, value, spec):
+        """Return one formatted field; a missing value reads "unknown"."""
+        if _is_missing(value):
+            return "unknown"
+        return _MINUS_ZERO.sub("", format(value, spec))
+
+
+class Markdown(Plain):
+    """The same, with texts escaped so that they stay text in Markdown and in HTML."""
+
+    def format_field(self, value, spec):
+        """Return one formatted field, escaped unless it is a number or a date."""
+        text = super().format_field(value, spec)
+        if isinstance(value, _INERT):
+            return text
+        return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table to show: its heading, its cells, and whether they are text."""
+
+    label: str
+    cells: list[str]
+    text: bool
+
+
+def _is_missing(value) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def number(value) -> float | int | None:
+    """Return a figure as JSON knows it: None where it is missing or not finite."""
+    if _is_missing(value) or not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, int | np.integer) else float(value)
+
+
+def shown(value, spec: str | Callable | None = None) -> str:
+    """Return a table's cell as a reader sees it: formatted by `spec` or by its type, never long."""
+    if _is_missing(value):
+        return MISSING
+    if callable(spec):
+        return str(spec(value))
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        value = " ".join(value.split())
+        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+    if spec is None:
+        if isinstance(value, pd.Timestamp):
+            spec = "%Y-%m-%d"
+        elif isinstance(value, int | np.integer):
+            spec = ",d"
+        elif isinstance(value, float | np.floating):
+            spec = ",.0f" if abs(value) >= 1000 else ".3g"
+        else:
+            return shown(str(value), None)
+    return _MINUS_ZERO.sub("", format(value, spec))
+
+
+def html_table(columns: list[Column], rows: int, caption: str, note: str) -> str:
+    """Return a table in HTML, every text escaped; numbers stand at the right."""
+
+    def cell(tag: str, column: Column, text: str) -> str:
+        align = "left" if column.text else "right"
+        return f'<{tag} style="text-align:{align}">{html.escape(text)}</{tag}>'
+
+    lines = ['<table class="cj-table">']
+    if caption:
+        lines.append(f"<caption>{html.escape(caption)}</caption>")
+    heads = "".join(cell("th", column, column.label) for column in columns)
+    lines.append(f"<thead><tr>{heads}</tr></thead>")
+    lines.append("<tbody>")
+    for row in range(rows):
+        cells = "".join(cell("td", column, column.cells[row]) for column in columns)
+        lines.append(f"<tr>{cells}</tr>")
+    lines.append("</tbody></table>")
+    if note:
+        lines.append(f'<p class="cj-note">{html.escape(note)}</p>')
+    return "\n".join(lines)
+
+
+def plain_table(columns: list[Column], rows: int, caption: str, note: str) -> str:
+    """Return the same table in plain text, columns aligned."""
+    aligned = []
+    for column in columns:
+        width = max(map(len, [column.label, *column.cells]))
+        adjust = str.ljust if column.text else str.rjust
+        aligned.append([adjust(text, width) for text in [column.label, *column.cells]])
+    lines = ["  ".join(parts).rstrip() for parts in zip(*aligned, strict=True)]
+    return "\n".join([*([caption] if caption else []), *lines, *([note] if note else [])])
