@@ -1,0 +1,231 @@
+from types import SimpleNamespace
+
+import ibis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from cjlib.errors import ParameterError
+from cjlib.rfm import (
+    MEASURES,
+    load_rules,
+    purchase_history,
+    quantile_scores,
+    rfm,
+    score,
+    score_meaning,
+)
+
+AS_OF = pd.Timestamp("2024-03-01")
+
+
+def events_table(rows):
+    """Events from (customer, day, purchase, value); enough columns for RFM."""
+    frame = pd.DataFrame(rows, columns=["customer_id", "timestamp", "purchase", "value"])
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"])
+    frame["bucket"] = frame["customer_id"].rank(method="dense").astype(int) - 1
+    return ibis.memtable(pa.Table.from_pandas(frame.astype({"value": float})))
+
+
+def log_of(events, as_of=AS_OF, value=True, segments=None, folder="."):
+    dataset = SimpleNamespace(segments=segments, folder=folder)
+    return SimpleNamespace(events=events, as_of=as_of, dataset=dataset, has=lambda name: value)
+
+
+def history_of(recency, frequency, value=None):
+    ids = [f"c{i}" for i in range(len(recency))]
+    value = np.full(len(recency), np.nan) if value is None else value
+    return pd.DataFrame(
+        {"customer_id": ids, "recency_days": recency, "frequency": frequency, "value": value}
+    )
+
+
+class TestPurchaseHistory:
+    events = events_table(
+        [
+            ("a", "2024-02-01 10:00", True, 10),
+            ("a", "2024-02-01 10:00", True, 5),  # a second line of the same order
+            ("a", "2024-02-20 09:00", True, 1),
+            ("a", "2024-02-21 09:00", False, -4),  # a refund
+            ("a", "2024-02-22 09:00", False, 99),  # the price of something looked at
+            ("b", "2024-02-28 09:00", False, None),  # has not bought
+            ("c", "2024-02-29 01:00", True, None),
+            ("d", "2024-03-05 00:00", True, 7),  # after the report
+        ]
+    )
+
+    def test_counts_moments_of_purchase_and_value_less_refunds(self):
+        found = purchase_history(self.events, AS_OF).to_pandas().set_index("customer_id")
+        assert found.loc["a", ["recency_days", "frequency", "value"]].tolist() == [9, 2, 12]
+        assert found.loc["c", ["recency_days", "frequency"]].tolist() == [0, 1]
+
+    def test_reads_nobody_without_purchase_and_nothing_after_the_report(self):
+        found = purchase_history(self.events, AS_OF).to_pandas()
+        assert sorted(found["customer_id"]) == ["a", "c"]
+
+    def test_value_is_null_in_a_log_without_values(self):
+        found = purchase_history(self.events, AS_OF, value=False).to_pandas()
+        assert found["value"].isna().all()
+
+
+class TestTieRule:
+    def test_distinct_values_give_five_equal_fifths(self):
+        assert np.bincount(quantile_scores(np.arange(100.0)))[1:].tolist() == [20] * 5
+
+    def test_a_value_on_a_cut_point_belongs_to_the_lower_fifth(self):
+        # Quintiles of 1..6 are 2, 3, 4, 5: each whole number up to 5 lies on its cut point.
+        assert quantile_scores(np.arange(1, 7)).tolist() == [1, 1, 2, 3, 4, 5]
+
+    def test_equals_cut_point_plus_one_for_whole_numbers(self):
+        values = np.random.default_rng(1).poisson(4, 995)
+        cuts = np.quantile(values, [0.2, 0.4, 0.6, 0.8])
+        # With interpolated cut points too: x >= cut + 1 iff x > cut, when the cut is whole.
+        published = 1 + (values[:, None] >= np.floor(cuts) + 1).sum(axis=1)
+        assert (quantile_scores(values) == published).all()
+
+    def test_equal_values_get_equal_scores_when_half_bought_once(self):
+        frequency = np.repeat([1, 2, 3, 8], [50, 15, 15, 20])
+        scores = quantile_scores(frequency)
+        assert [set(scores[frequency == n].tolist()) for n in (1, 2, 3, 8)] == [{1}, {3}, {4}, {5}]
+
+    def test_low_days_score_high(self):
+        assert quantile_scores(np.arange(5.0), low_is_good=True).tolist() == [5, 4, 3, 2, 1]
+
+    @pytest.mark.parametrize("low_is_good", [False, True])
+    def test_all_equal_values_share_one_score(self, low_is_good):
+        assert len(set(quantile_scores(np.ones(9), low_is_good=low_is_good))) == 1
+
+    def test_nobody_is_scored_without_buyers(self):
+        assert not len(quantile_scores(np.array([])))
+
+
+class TestRules:
+    def test_default_table_has_the_eleven_names(self):
+        assert load_rules().names == [
+            "champions",
+            "cannot lose",
+            "loyal",
+            "at risk",
+            "potential loyalists",
+            "new",
+            "promising",
+            "need attention",
+            "about to sleep",
+            "hibernating",
+            "lost",
+        ]
+
+    def test_every_default_segment_can_occur_with_and_without_value(self):
+        for measures in (MEASURES, MEASURES[:2]):
+            codes = np.unique(load_rules()._lookup(measures))
+            assert len(codes) >= (11 if "value" in measures else 9)
+
+    def test_first_rule_that_fits_names_the_customer(self):
+        rules = load_rules([{"segment": "top", "recency": 5}, {"segment": "rest"}])
+        scores = pd.DataFrame({"recency_score": [5, 4], "frequency_score": [1, 5]})
+        assert list(rules.assign(scores)) == ["top", "rest"]
+
+    @pytest.mark.parametrize(
+        ("rules", "message"),
+        [
+            ([{"segment": "top", "recency": 5}], "no rule names the scores recency 1"),
+            ([{"recency": 5}], "rule 1: every rule needs a segment"),
+            ([{"segment": "a", "recency": 6}], "6 is no score"),
+            ([{"segment": "a", "recency": [4, 2]}], "is no score"),
+            ([{"segment": "a", "recency": True}], "is no score"),
+            ([{"segment": "a", "monetary": 3}], "unknown key 'monetary'"),
+            ({"segment": "a"}, "write a list of rules"),
+            ("absent.yml", "no such file"),
+        ],
+    )
+    def test_wrong_tables_are_refused_with_the_place(self, rules, message):
+        with pytest.raises(ParameterError, match=message):
+            load_rules(rules)
+
+    def test_a_company_names_its_own_in_the_dataset_file(self, tmp_path):
+        (tmp_path / "mine.yml").write_text(
+            "- {segment: ours, recency: [3, 5]}\n- segment: theirs\n"
+        )
+        events = TestPurchaseHistory.events
+        for setting in (
+            "mine.yml",
+            [{"segment": "ours", "recency": [3, 5]}, {"segment": "theirs"}],
+        ):
+            found = rfm(log_of(events, segments={"rfm": setting}, folder=tmp_path))
+            assert set(found["rfm_segment"]) <= {"ours", "theirs"}
+
+
+class TestScore:
+    def test_names_champions_and_lost(self):
+        history = history_of(np.arange(100), np.arange(100, 0, -1), np.arange(100, 0, -1.0))
+        found = score(history, load_rules())["rfm_segment"]
+        assert found.iloc[0] == "champions"
+        assert found.iloc[-1] == "lost"
+
+    def test_without_values_recency_and_frequency_suffice(self):
+        found = score(history_of(np.arange(100), np.arange(100, 0, -1)), load_rules())
+        assert "value_score" not in found
+        assert found["rfm_segment"].iloc[0] == "champions"
+
+    def test_meaning_states_the_range_of_every_score(self):
+        found = score_meaning(score(history_of([1, 2, 3, 4, 5, 6], [1] * 6), load_rules()))
+        frequency = found[found["measure"] == "frequency"]
+        assert frequency[["score", "customers", "low", "high"]].to_numpy().tolist() == [
+            [1, 6, 1, 1]
+        ]
+
+
+def test_an_earlier_moment_uses_only_what_was_known_then():
+    log = log_of(TestPurchaseHistory.events)
+    earlier = rfm(log, as_of=pd.Timestamp("2024-02-10")).set_index("customer_id")
+    assert earlier.index.tolist() == ["a"]
+    assert earlier.loc["a", "frequency"] == 1
+
+
+def test_scores_of_cdnow_look_sane_though_half_bought_once(shared_data):
+    orders = pd.read_csv(
+        shared_data("cdnow/CDNOW_master.txt"),
+        sep=r"\s+",
+        skiprows=1,
+        names=["customer_id", "timestamp", "items", "value"],
+        dtype={"customer_id": str, "timestamp": str},
+    ).drop_duplicates()
+    orders["timestamp"] = pd.to_datetime(orders["timestamp"], format="%Y%m%d")
+    orders = orders.assign(purchase=True)[["customer_id", "timestamp", "purchase", "value"]]
+    found = rfm(log_of(events_table(orders), pd.Timestamp("1998-06-30")))
+    once = found[found["frequency"] == 1]
+    assert len(found) == 23570
+    assert 0.45 < len(once) / len(found) < 0.55
+    assert set(once["frequency_score"]) == {1}
+    assert found.groupby("frequency")["frequency_score"].nunique().max() == 1
+    segments = found["rfm_segment"].value_counts(normalize=True)
+    assert 0.08 < segments["champions"] < 0.2
+    assert set(found.loc[found["rfm_segment"] == "lost", "frequency_score"]) <= {1, 2}
+    median = found.groupby("rfm_segment", observed=True)["value"].median()
+    assert median["champions"] > 5 * median["lost"]
+
+
+def test_scores_of_online_retail_look_sane(shared_data):
+    path = shared_data("online_retail/online_retail.csv.gz")
+    lines = ibis.duckdb.connect().read_csv(path, all_varchar=True)
+    lines = lines.filter(
+        lines.CustomerID.notnull(),  # noqa: PD004
+        ~lines.InvoiceNo.startswith("C"),
+    )
+    orders = lines.group_by(customer_id=lines.CustomerID, invoice=lines.InvoiceNo).aggregate(
+        timestamp=lines.InvoiceDate.min(),
+        value=(lines.Quantity.cast("float64") * lines.UnitPrice.cast("float64")).sum(),
+    )
+    frame = orders.drop("invoice").to_pandas().assign(purchase=True)
+    found = rfm(
+        log_of(
+            events_table(frame[["customer_id", "timestamp", "purchase", "value"]]),
+            pd.Timestamp("2011-12-10"),
+        )
+    )
+    assert len(found) == 4339
+    shares = found["recency_score"].value_counts(normalize=True)
+    assert shares.between(0.15, 0.25).all()
+    value = found.groupby("rfm_segment", observed=True)["value"].sum() / found["value"].sum()
+    assert value.idxmax() == "champions"
