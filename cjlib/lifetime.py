@@ -107,7 +107,7 @@ class _RepeatPurchases:
 
 
 class BGNBD(_RepeatPurchases):
-    """BG/NBD: a customer may end after each repeat purchase; rates Gamma(r, alpha), ends Beta(a, b)."""
+    """BG/NBD: ends may follow repeat purchases; rates Gamma(r, alpha), ends Beta(a, b)."""
 
     names = ("r", "alpha", "a", "b")
     _first_counts = 0  # a customer cannot end before the first repeat purchase
@@ -144,7 +144,7 @@ class MBGNBD(BGNBD):
 
 
 class ParetoNBD(_RepeatPurchases):
-    """Pareto/NBD: a customer may end at any time; rates Gamma(r, alpha), of ending Gamma(s, beta)."""
+    """Pareto/NBD: ends may come at any time; rates Gamma(r, alpha), of ends Gamma(s, beta)."""
 
     names = ("r", "alpha", "s", "beta")
 
