@@ -1,0 +1,179 @@
+"""What chains are learned from: moves with their buckets, or starts and moves by customer."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import ibis
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from cjlib.errors import ParameterError
+
+BUCKETS = 256
+LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Moves between states, as many rows as the source has.
+
+    Attributes
+    ----------
+    origin, target : ndarray
+        States left and entered.
+    n : ndarray of float
+        How often, in each row.
+    bucket : ndarray of int
+        Unit of resampling of each row, 0 to ``buckets`` - 1.
+    buckets : int
+    customers : ndarray of float or None
+        Customers behind each row, where known.
+    states : list
+        All states seen, also those nobody moves from or to.
+    """
+
+    origin: np.ndarray
+    target: np.ndarray
+    n: np.ndarray
+    bucket: np.ndarray
+    buckets: int
+    customers: np.ndarray | None
+    states: list
+
+    def on(self, states: Sequence[Hashable], values: np.ndarray) -> np.ndarray:
+        """Return ``values`` added up by bucket, origin and target, shape (B, S, S)."""
+        index = pd.Index(list(states), dtype=object)
+        origin, target = index.get_indexer(self.origin), index.get_indexer(self.target)
+        array = np.zeros((self.buckets, len(index), len(index)))
+        np.add.at(array, (self.bucket, origin, target), values)
+        return array
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame) -> "Moves":
+        """Read from_stage, to_stage, n and where present bucket and customers."""
+        names = ["from_stage", "to_stage", "n"]
+        if table[names].isna().any(axis=None):
+            raise ParameterError("transitions: from_stage, to_stage or n is empty in a row")
+        if (table["n"] < 0).any():
+            raise ParameterError("transitions: n is negative in a row")
+        origin, target = (table[name].to_numpy(object) for name in names[:2])
+        bucket, present = np.zeros(len(table), int), [0]
+        if "bucket" in table.columns:
+            bucket, present = pd.factorize(table["bucket"], sort=True)
+        customers = None
+        if "customers" in table.columns:
+            customers = table["customers"].to_numpy(float)
+        states = list(pd.unique(np.concatenate([origin, target])))
+        n = table["n"].to_numpy(float)
+        return cls(origin, target, n, bucket, max(1, len(present)), customers, states)
+
+    @classmethod
+    def from_sequences(cls, rows: Sequence[Sequence[Hashable]]) -> "Moves":
+        """Read one sequence of states per customer; the end of each is open."""
+        states = list(dict.fromkeys(state for row in rows for state in row))
+        size = max(1, min(BUCKETS, len(rows)))
+        steps = [max(0, len(row) - 1) for row in rows]
+        origin, target = np.empty(sum(steps), object), np.empty(sum(steps), object)
+        origin[:] = [state for row in rows for state in row[:-1]]
+        target[:] = [state for row in rows for state in row[1:]]
+        bucket = np.repeat(np.arange(len(rows)) % size, steps)
+        return cls(origin, target, np.ones(len(origin)), bucket, size, None, states)
+
+
+@dataclass(frozen=True)
+class TransitionData:
+    """Starts and moves by customer.
+
+    Attributes
+    ----------
+    states : tuple of length S
+    counts : sparse array, shape (N, S + S * S)
+        Per customer: journeys that start in each state, then moves from state i to j at
+        ``S + i * S + j``.
+    customers : ndarray, shape (N,)
+        Their ids, or 0 to N - 1.
+    """
+
+    states: tuple[Hashable, ...]
+    counts: sparse.csr_array
+    customers: np.ndarray
+
+    def __len__(self) -> int:
+        return self.counts.shape[0]
+
+    def take(self, rows: np.ndarray) -> "TransitionData":
+        """Return the data of some customers, given by their places."""
+        return TransitionData(self.states, self.counts[rows], self.customers[rows])
+
+    @classmethod
+    def from_arrays(
+        cls, moves: np.ndarray, starts: np.ndarray, states: Sequence[Hashable] | None = None
+    ) -> "TransitionData":
+        """Return the data of dense arrays: moves (N, S, S) and starts (N, S)."""
+        moves, starts = np.asarray(moves), np.asarray(starts)
+        if moves.ndim != 3 or starts.shape != moves.shape[:2]:
+            raise ParameterError(
+                f"moves (N, S, S) and starts (N, S) do not fit: {moves.shape}, {starts.shape}"
+            )
+        flat = np.hstack([starts, moves.reshape(len(moves), -1)]).astype(float)
+        names = tuple(range(starts.shape[1])) if states is None else tuple(states)
+        return cls(names, sparse.csr_array(flat), np.arange(len(moves)))
+
+    @classmethod
+    def from_sequences(
+        cls, sequences: Iterable[Sequence[Hashable]], states: Sequence[Hashable] | None = None
+    ) -> "TransitionData":
+        """Return the data of one sequence of states per customer."""
+        rows = [list(one) for one in sequences]
+        present = dict.fromkeys(state for row in rows for state in row)
+        names = tuple(sorted(present)) if states is None else tuple(states)
+        position = {state: i for i, state in enumerate(names)}
+        if not present.keys() <= position.keys():
+            raise ParameterError("sequences: a state that the mixture has not learned")
+        lengths = np.array([len(row) for row in rows])
+        codes = np.array([position[state] for row in rows for state in row], int)
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        first = np.r_[True, owner[1:] != owner[:-1]] if len(owner) else np.empty(0, bool)
+        cell = codes.copy()
+        cell[~first] += len(names) * (1 + np.r_[0, codes[:-1]][~first])
+        shape = (len(rows), len(names) * (len(names) + 1))
+        counts = sparse.coo_array((np.ones(len(cell)), (owner, cell)), shape).tocsr()
+        return cls(names, counts, np.arange(len(rows)))
+
+
+def customer_transitions(log) -> TransitionData:
+    """Count the starts and moves of every customer of a log, on its engine.
+
+    Parameters
+    ----------
+    log
+        With ``visits`` (an Ibis table) and ``stages``; "lost" is the state that ends a journey,
+        open ends make no move.
+
+    Returns
+    -------
+    TransitionData
+        Customers sorted by id.
+    """
+    visits, states = log.visits, [*log.stages.names, LOST]
+    place = {state: i for i, state in enumerate(states)}
+
+    def code(column: ibis.Value) -> ibis.Value:
+        return column.cases(*place.items(), else_=ibis.null("int64"))
+
+    origin = code(visits.stage)
+    moves = visits.filter(visits.next_stage.notnull()).select(
+        "customer_id", cell=len(states) * (1 + origin) + code(visits.next_stage)
+    )
+    starts = visits.filter(visits.visit == 0).select("customer_id", cell=origin)
+    cells = moves.union(starts).group_by("customer_id", "cell").agg(n=lambda t: t.count())
+    ranked = cells.select(
+        "cell", "n", row=ibis.dense_rank().over(ibis.window(order_by=cells.customer_id))
+    ).to_pyarrow()
+    ids = starts.distinct(on="customer_id").select("customer_id").order_by("customer_id")
+    customers = ids.to_pandas()["customer_id"].to_numpy()
+    row, cell, n = (ranked[name].to_numpy() for name in ("row", "cell", "n"))
+    shape = (len(customers), len(states) * (len(states) + 1))
+    counts = sparse.coo_array((n.astype(float), (row, cell)), shape).tocsr()
+    return TransitionData(tuple(states), counts, customers)
