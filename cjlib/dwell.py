@@ -5,6 +5,7 @@ to then and is censored, neither dropped nor counted as an exit. The engine retu
 by stage, exit and rounded days (`dwell_counts`), which is all that the curves need.
 """
 
+import datetime as dt
 from collections.abc import Hashable, Sequence
 
 import ibis
@@ -22,6 +23,32 @@ DAY = 86_400
 
 def _seconds(until: ir.Value, since: ir.Value) -> ir.Value:
     return until.epoch_seconds() - since.epoch_seconds()
+
+
+def settled(visits: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta) -> ir.Table:
+    """Keep the visits whose way on is known by now, whichever way it is.
+
+    A move is seen at once, a loss only when the silence is complete. Among the visits of the last
+    days those that moved are therefore known and those that will be lost are not: counted as they
+    come, the newest period would seem to lose nobody. A visit that ended longer than
+    ``inactivity`` ago has no such advantage.
+
+    Parameters
+    ----------
+    visits : Table
+        Stage visits with ``ended``.
+    as_of : Timestamp
+        The moment of the report.
+    inactivity : timedelta
+        The longest silence within a journey.
+
+    Returns
+    -------
+    Table
+        For ``transition_counts``; curves of `survival` need all visits, they know about censoring.
+    """
+    horizon = pd.Timestamp(as_of) - pd.Timedelta(inactivity)
+    return visits.filter(visits.ended < ibis.timestamp(horizon))
 
 
 def dwell_counts(
