@@ -155,7 +155,11 @@ def resample(
 
 
 def proportion(
-    successes: np.ndarray, trials: np.ndarray, *, level: float = 0.95, seed: int = 0
+    successes: np.ndarray,
+    trials: np.ndarray,
+    *,
+    level: float = 0.95,
+    alike: float | None = None,
 ) -> Interval:
     """Return shares (sum of successes over sum of trials) with their intervals, cell by cell.
 
@@ -163,8 +167,7 @@ def proportion(
     trials divided by the design effect, which is the variance of the ratio over the buckets against
     the binomial variance, and by the square of t over z, t with the degrees of freedom the buckets
     leave. Where a cell is empty, full or nearly so, the buckets cannot tell its design effect; the
-    cells of the array that can tell theirs stand in, and failing them all trials of a bucket count
-    as alike.
+    cells of the array that can tell theirs stand in, and failing them ``alike``.
 
     Parameters
     ----------
@@ -172,6 +175,9 @@ def proportion(
         Counts by bucket; shapes must broadcast against each other.
     level : float
         Of the interval.
+    alike : float, optional
+        The design effect to take where no cell can tell its own: 1 when every trial is a customer;
+        by default all trials of a bucket count as one, which is cautious.
 
     Returns
     -------
@@ -187,7 +193,7 @@ def proportion(
     successes, trials = _paired(successes, trials)
     share, n, influence = _linearised(successes, trials)
     with np.errstate(divide="ignore", invalid="ignore"):
-        design, few = _design_effect(share, n, influence, trials)
+        design, few = _design_effect(share, n, influence, trials, alike)
         tail = (1 - level) / 2
         widen = stats.t.isf(tail, _degrees_of_freedom(influence)) / stats.norm.isf(tail)
         size = n / design / np.where(few, 1.0, widen**2)
@@ -258,7 +264,7 @@ def difference_test(
     for sign, (successes, trials) in zip((1, -1), groups, strict=True):
         share, n, change = _linearised(successes, trials)
         with np.errstate(divide="ignore", invalid="ignore"):
-            design, few = _design_effect(share, n, change, trials)
+            design, few = _design_effect(share, n, change, trials, None)
             size = n / design
             change = np.nan_to_num(change)  # a group within one bucket
             smoothed = (share * size + 0.5) / (size + 1)
@@ -332,16 +338,21 @@ def _half_width(influence: np.ndarray, level: float) -> np.ndarray:
 
 
 def _design_effect(
-    share: np.ndarray, n: np.ndarray, influence: np.ndarray, trials: np.ndarray
+    share: np.ndarray,
+    n: np.ndarray,
+    influence: np.ndarray,
+    trials: np.ndarray,
+    alike: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the design effects (at least 1) and where they are borrowed from other cells."""
     binomial = share * (1 - share) / n
     own = np.maximum((influence**2).sum(axis=0) / binomial, 1.0)
     few = ~(share * (1 - share) * n / own >= FEW)  # NaN counts as few
-    alike = (trials**2).sum(axis=0) / n  # all trials of a bucket alike
+    most = (trials**2).sum(axis=0) / n  # all trials of a bucket alike
     solid = ~few
     borrowed = np.average(own[solid], weights=n[solid]) if solid.any() else np.nan
-    borrowed = np.where(np.isnan(borrowed), alike, np.minimum(borrowed, alike))
+    fallback = most if alike is None else np.full_like(most, alike)
+    borrowed = np.where(np.isnan(borrowed), fallback, np.minimum(borrowed, most))
     own = np.where(np.isfinite(own), own, 1.0)
     return np.where(few, np.maximum(own, np.maximum(borrowed, 1.0)), own), few
 

@@ -1,0 +1,117 @@
+"""What the journey map counts, on the engine, by bucket of customers."""
+
+import ibis
+import numpy as np
+import pandas as pd
+
+from cjlib.log import Log
+from cjlib.uncertainty import bucket_array
+
+VISIT = ["customer_id", "journey", "visit"]
+
+
+def customer_counts(log: Log) -> tuple[list[int], np.ndarray]:
+    """Return the buckets in use and how many customers each holds."""
+    counted = (
+        log.journeys.group_by("bucket")
+        .agg(customers=log.journeys.customer_id.nunique())
+        .order_by("bucket")
+        .to_pandas()
+    )
+    return counted["bucket"].tolist(), counted["customers"].to_numpy(dtype=float)
+
+
+def visit_facts(log: Log) -> ibis.Table:
+    """Return the visits with where they led and whether a purchase followed (ints, to add up)."""
+    events = _with_steps(log.events)
+    bought = (
+        events.filter(events.purchase)
+        .group_by(VISIT)
+        .agg(purchased=events.timestamp.min(), purchase_step=events.step.min())
+    )
+    visits = log.visits.left_join(bought, VISIT).drop([f"{name}_right" for name in VISIT])
+    onward = ibis.window(
+        rows=(0, None), group_by="customer_id", order_by=[visits.journey, visits.visit]
+    )
+    horizon = ibis.interval(seconds=int(log.dataset.churn.horizon.total_seconds()))
+    until = visits.started + horizon
+    next_position = visits.next_stage.cases(*log.stages.positions.items(), else_=-1)
+    advanced = (next_position > visits.position) | visits.next_stage.isin(log.stages.purchase)
+    followed = until <= ibis.timestamp(str(log.as_of))
+    return visits.mutate(
+        closed=_int(visits.next_stage.notnull()),
+        advanced=_int(visits.next_stage.notnull() & advanced),
+        lost=_int(visits.next_stage == "lost"),
+        followed=_int(followed),
+        bought=_int(followed & (visits.purchased.min().over(onward) <= until)),
+    )
+
+
+def _with_steps(events: ibis.Table) -> ibis.Table:
+    """Return the events numbered within their visit."""
+    order = ibis.window(group_by=VISIT, order_by=[events.timestamp, events.line])
+    return events.mutate(step=ibis.row_number().over(order))
+
+
+def visits_by_bucket(visits: ibis.Table) -> ibis.Table:
+    """Return, by bucket and stage, customers, journeys, visits and where the visits led."""
+    sums = {name: visits[name].sum() for name in ("closed", "advanced", "lost", "followed")}
+    journeys = visits.group_by(["bucket", "stage", "customer_id", "journey"]).agg(
+        visits=visits.count(), bought=visits.bought.sum(), **sums
+    )
+    names = ("visits", "bought", *sums)
+    return journeys.group_by(["bucket", "stage"]).agg(
+        customers=journeys.customer_id.nunique(),
+        journeys=journeys.count(),
+        **{name: journeys[name].sum() for name in names},
+    )
+
+
+def touchpoints_by_bucket(log: Log, visits: ibis.Table) -> ibis.Table:
+    """Count the visits in which each touchpoint occurred, and where they led, by bucket."""
+    events = _with_steps(log.events)
+    touches = events.group_by([*VISIT, "touchpoint", "initiator", "medium"]).agg(
+        step=events.step.min(), **feelings(events)
+    )
+    facts = ["bucket", "stage", "closed", "advanced", "lost", "followed", "bought"]
+    joined = touches.join(visits.select(*VISIT, *facts, "purchase_step"), VISIT)
+    undecided = joined.purchase_step.isnull() | (joined.step < joined.purchase_step)
+    joined = joined.mutate(
+        at_risk=joined.followed * _int(undecided), at_risk_bought=joined.bought * _int(undecided)
+    )
+    added = ["n", "felt", "feeling", "negative", *facts[2:], "at_risk", "at_risk_bought"]
+    return joined.group_by(["bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
+        customers=joined.customer_id.nunique(),
+        visits=joined.count(),
+        **{name: joined[name].sum() for name in added},
+    )
+
+
+def feelings(events: ibis.Table) -> dict[str, ibis.Value]:
+    """Return what to count of events: all, those with a feeling, its sum, the negative ones."""
+    return {
+        "n": events.count(),
+        "felt": events.sentiment.count(),
+        "feeling": events.sentiment.sum(),
+        "negative": _int(events.sentiment < 0).sum(),
+    }
+
+
+def _int(condition: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValue:
+    """Turn a condition into 0 or 1, unknown into 0."""
+    return condition.fill_null(False).cast("int64")
+
+
+def bucket_counts(
+    frame: pd.DataFrame, cells: list[str], buckets: list[int], levels: dict[str, list]
+) -> dict[str, np.ndarray]:
+    """Return each counted (numeric) column of a GROUP BY bucket as an array (B, *cells)."""
+    names = [name for name in frame.select_dtypes("number").columns if name != "bucket"]
+    levels = {cell: levels[cell] for cell in cells}
+    array = bucket_array(frame, cells, names, buckets=buckets, levels=levels)
+    return {name: array[..., i] for i, name in enumerate(names)}
+
+
+def total(counts: np.ndarray) -> np.ndarray:
+    """Return whole counts of all buckets together."""
+    return counts.sum(axis=0).astype(int)
