@@ -280,7 +280,7 @@ class MarkovChain(BaseEstimator):
             lower, upper = beta.ppf(tail, *ends), beta.isf(tail, *ends)
         elif self._base is None:
             found = proportion(counts, trials, level=self.level)
-            lower, upper = np.fmin(found.lower, matrix), np.fmax(found.upper, matrix)
+            lower, upper = found.lower, found.upper
         else:
             with np.errstate(invalid="ignore", divide="ignore"):
                 raw = np.nan_to_num(self.counts_ / total)
@@ -290,6 +290,8 @@ class MarkovChain(BaseEstimator):
             size = np.nan_to_num(total / design) + pull
             ends = (size * matrix + 1e-9, size * (1 - matrix) + 1e-9)
             lower, upper = beta.ppf(tail, *ends), beta.isf(tail, *ends)
+        # a posterior mean can lie just outside the interval of a bare proportion
+        lower, upper = np.fmin(lower, matrix), np.fmax(upper, matrix)
         fixed = self._absorbing[:, None] | np.isnan(matrix) | ~self.possible_
         return np.where(fixed, matrix, lower), np.where(fixed, matrix, upper)
 
