@@ -86,15 +86,20 @@ class Demo:
 
     @cached_property
     def visits(self) -> pd.DataFrame:
-        """The stage visits the log shows, with the kind; `next_stage` is missing where open."""
+        """The stage visits the log shows, with the kind; `next_stage` is missing where open.
+
+        `settled` says that the visit ended so early that its next stage was seen whatever it was.
+        Among the others losses are missing more often than moves, so only settled visits show
+        the planted probabilities.
+        """
         v = self.visit
         shown = v["started"] < b.END
         v = {name: column[shown] for name, column in v.items()}
         names = np.array([*b.STAGES, "lost"], dtype=object)
         next_stage = names[v["next"]]
         lost = v["next"] == b.LOST
-        # an end is seen only when the silence after it was
-        seen = np.where(lost, v["ended"] + b.INACTIVITY <= b.END, v["next_started"] < b.END)
+        settled = v["ended"] + b.INACTIVITY < b.END
+        seen = np.where(lost, settled, v["next_started"] < b.END)
         next_stage[~seen] = None
         return pd.DataFrame(
             {
@@ -107,6 +112,7 @@ class Demo:
                 "started": b.START + v["started"].astype("timedelta64[s]"),
                 "ended": b.START + np.minimum(v["ended"], b.END).astype("timedelta64[s]"),
                 "next_stage": next_stage,
+                "settled": settled,
             }
         ).sort_values(["customer_id", "journey", "visit"], ignore_index=True)
 
