@@ -1,0 +1,108 @@
+"""Records of a CSV file, each exactly once, broken ones with the rule they break."""
+
+import csv
+import re
+from collections.abc import Iterator
+
+csv.field_size_limit(131_072)
+
+Record = tuple[int, list[str] | None, str | None, str | None]
+"""Line, fields, rule broken, and the text of a broken record."""
+
+
+class _Lines:
+    """Lines of a file that can be handed back, with the lines taken since the last record."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines = lines
+        self.returned: list[str] = []
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.returned.pop() if self.returned else next(self.lines)
+        self.taken.append(line)
+        self.number += 1
+        return line
+
+    def give_back_all_but_first(self) -> str:
+        """Undo the reading of all lines taken but one, which is returned."""
+        first, *rest = self.taken
+        self.returned.extend(reversed(rest))
+        self.number -= len(rest)
+        self.taken.clear()
+        return first
+
+
+def csv_records(
+    lines: Iterator[str], delimiter: str, width: int, start: int = 1
+) -> Iterator[Record]:
+    """Yield every record of a CSV body, broken ones too, each exactly once.
+
+    A record that cannot be read (a quote that never closes, a field without end) costs its first
+    line alone: reading goes on with the next line, so that one bad line never swallows others.
+
+    Parameters
+    ----------
+    lines : iterator of str
+        The file after its header, undecodable bytes as surrogates.
+    delimiter : str
+        One character, or ``whitespace`` for fields apart by blanks (then quotes mean nothing).
+    width : int
+        Number of fields that a record must have.
+    start : int
+        Lines already read (the header's).
+
+    Yields
+    ------
+    line : int
+        1 for the file's first line.
+    fields : list of str or None
+        None where the record is broken.
+    problem, text : str or None
+        The rule broken and the record as it stands.
+    """
+    if delimiter == "whitespace":
+        for number, line in enumerate(lines, start=start + 1):
+            if fields := line.split():
+                problem = _width_problem(len(fields), width)
+                yield number, None if problem else fields, problem, problem and line.rstrip("\r\n")
+        return
+    source = _Lines(lines)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            fields = next(reader)
+            problem = _width_problem(len(fields), width) if fields else None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [], "field_too_long" if "limit" in str(error) else "bad_quoting"
+        if problem is None:
+            if fields:  # else a blank line, which is no record
+                yield start + source.number - len(source.taken) + 1, fields, None, None
+            source.taken.clear()
+        else:
+            text = source.give_back_all_but_first()
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
+            yield start + source.number, None, problem, text.rstrip("\r\n")
+
+
+def _width_problem(found: int, width: int) -> str | None:
+    if found == width:
+        return None
+    return "too_few_fields" if found < width else "too_many_fields"
+
+
+def is_clean(fields: list[str]) -> bool:
+    """Return whether no field holds a byte that could not be decoded, or a NUL."""
+    text = "".join(fields)
+    return (text.isascii() and "\0" not in text) or not re.search("[\0\ud800-\udfff]", text)
+
+
+def printable(text: str) -> str:
+    """Return a text with undecodable bytes and NULs written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

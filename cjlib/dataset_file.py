@@ -1,0 +1,294 @@
+"""The form of a dataset file: its sections, their keys, defaults and checks.
+
+``dataset.py`` reads the file; ``data/README.md`` explains every key to those who write one.
+"""
+
+import datetime as dt
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pandas as pd
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from cjlib.stages import StageModel
+from cjlib.timestamps import EPOCHS, compile_format
+
+
+def _duration(value: Any) -> dt.timedelta:
+    try:
+        duration = pd.Timedelta(str(value)).to_pytimedelta()
+    except ValueError:
+        raise ValueError(f"{value!r} is no length of time; write for example '30 days'") from None
+    if duration <= dt.timedelta(0):
+        raise ValueError(f"{value!r} must be longer than nothing; write for example '30 days'")
+    return duration
+
+
+def _share(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{value!r} is no share; write for example '1%'") from None
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value!r} is not between 0% and 100%")
+    return share
+
+
+def _moment(value: Any) -> dt.datetime:
+    try:
+        moment = pd.Timestamp(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no date; write for example 2024-12-31") from None
+    if moment.tz is not None:
+        moment = moment.tz_convert("UTC").tz_localize(None)
+    return moment.to_pydatetime()
+
+
+def _shorthand(value: Any) -> Any:
+    """Let ``value: amount`` stand for ``value: {column: amount}``."""
+    return {"column": value} if isinstance(value, str) else value
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
+Share = Annotated[float, BeforeValidator(_share)]
+Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
+Names = Annotated[list[str], BeforeValidator(_one_or_more)]
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return a hint at the known word closest to a wrong one, or nothing where none is close."""
+    close = difflib.get_close_matches(str(word), [str(known) for known in words], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TimestampColumn(_Section):
+    """Where an event's time stands, in which formats, and on whose clocks."""
+
+    column: str
+    format: Names = []
+    timezone: str | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _readable(cls, formats: list[str]) -> list[str]:
+        for form in formats:
+            if form not in EPOCHS:
+                compile_format(form)
+        return formats
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, zone: str | None) -> str | None:
+        try:
+            return zone and ZoneInfo(zone).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"{zone!r} is no time zone; write for example Europe/Madrid or UTC"
+            ) from None
+
+
+class TouchpointColumn(_Section):
+    """Where an event's touchpoint stands, or the one touchpoint that every row is."""
+
+    column: str | None = None
+    value: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TouchpointColumn":
+        if (self.column is None) == (self.value is None):
+            raise ValueError("write either {column: NAME} or {value: TOUCHPOINT}")
+        return self
+
+
+class ValueColumn(_Section):
+    """Where an event's value stands, and its decimal mark."""
+
+    column: str
+    decimal: Literal[".", ","] = "."
+
+
+class SentimentColumn(_Section):
+    """Where an event's feeling stands: numbers on a scale, or labels."""
+
+    column: str
+    scale: tuple[float, float] | None = None
+    labels: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SentimentColumn":
+        if (self.scale is None) == (self.labels is None):
+            raise ValueError("write either scale: [1, 5] or labels: {bad: -1, good: 1}")
+        if self.scale and self.scale[0] >= self.scale[1]:
+            raise ValueError("a scale goes from its worst to its best number, as in [1, 5]")
+        if self.labels and not all(-1 <= feeling <= 1 for feeling in self.labels.values()):
+            raise ValueError("labels take feelings from -1 (worst) to 1 (best)")
+        return self
+
+
+class Columns(_Section):
+    """Which column of the source holds what."""
+
+    customer_id: str
+    timestamp: Annotated[TimestampColumn, BeforeValidator(_shorthand)]
+    touchpoint: Annotated[TouchpointColumn, BeforeValidator(_shorthand)]
+    channel: str | None = None
+    value: Annotated[ValueColumn, BeforeValidator(_shorthand)] | None = None
+    sentiment: SentimentColumn | None = None
+    event_id: str | None = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The source's column for each declared field."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        names = {key: getattr(field, "column", field) for key, field in fields.items()}
+        return {key: column for key, column in names.items() if isinstance(column, str)}
+
+
+class Touchpoint(_Section):
+    """What a touchpoint is: its stage, who starts it, and where it happens."""
+
+    stage: str
+    initiator: Literal["company", "customer"] | None = None
+    medium: Literal["online", "physical"] | None = None
+
+
+class Journey(_Section):
+    """When a journey ends, and what counts as a purchase."""
+
+    inactivity: Duration
+    purchase: Names = Field(min_length=1)
+
+
+class Churn(_Section):
+    """How long a customer must not have bought to count as gone."""
+
+    horizon: Duration = dt.timedelta(days=90)
+
+
+class Quality(_Section):
+    """How much dirt a run tolerates."""
+
+    max_quarantined: Share = 0.01
+    unmapped: str = "quarantine"
+    duplicates: Literal["drop", "keep"] = "drop"
+    earliest: Moment | None = None
+    missing: list[str] = ["NULL", "null", "NaN", "nan"]
+
+
+class Privacy(_Section):
+    """What pages and files may show of single customers."""
+
+    customer_ids: Literal["keep", "hash"] = "keep"
+    smallest_group: int = Field(default=5, ge=1)
+
+
+class Customers(_Section):
+    """A second table with one row per customer: what is known of them beside the log."""
+
+    source: str
+    columns: dict[str, str]
+
+    @field_validator("columns")
+    @classmethod
+    def _has_id(cls, columns: dict[str, str]) -> dict[str, str]:
+        if "customer_id" not in columns:
+            raise ValueError("say which column is the customer_id")
+        return columns
+
+
+class Dataset(_Section):
+    """A company's log as its dataset file describes it (DESIGN section 4).
+
+    Besides the keys of the file it knows ``path``, where the file stands, ``folder``, where a
+    relative source is looked for, and ``stages``, the stage model that ``stage_model`` names.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    title: str = ""
+    source: str
+    engine: str = "duckdb"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    header: list[str] | None = None
+    columns: Columns
+    currency: str = ""
+    language: Literal["en", "es", "ca"] = "en"
+    stage_model: str = "five_phases"
+    touchpoints: dict[str, Touchpoint] = Field(min_length=1)
+    journey: Journey
+    churn: Churn = Churn()
+    as_of: Moment | None = None
+    quality: Quality = Quality()
+    privacy: Privacy = Privacy()
+    customers: Customers | None = None
+    segments: dict[str, Any] | None = None
+    path: Path = Field(default=Path("dataset.yml"), exclude=True)
+    folder: Path = Field(default=Path(), exclude=True)
+    stages: StageModel = Field(default=None, exclude=True, validate_default=False)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter(cls, delimiter: str) -> str:
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+        if len(delimiter) != 1 and delimiter != "whitespace":
+            raise ValueError("write one character (',' ';' '|'), tab or whitespace")
+        return delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, encoding: str) -> str:
+        try:
+            b"".decode(encoding)
+        except LookupError:
+            raise ValueError(f"{encoding!r} is no encoding; write utf-8 or cp1252") from None
+        return encoding
+
+    @model_validator(mode="after")
+    def _stages_known(self) -> "Dataset":
+        stages = self.stages.names
+        for name, touchpoint in self.touchpoints.items():
+            if touchpoint.stage not in stages:
+                raise ValueError(
+                    f"touchpoints.{name}.stage: {touchpoint.stage!r} is no stage of"
+                    f" {self.stages.name}{did_you_mean(touchpoint.stage, stages)}"
+                )
+        for name in self.journey.purchase:
+            if name not in self.touchpoints:
+                raise ValueError(
+                    f"journey.purchase: {name!r} is not under touchpoints"
+                    f"{did_you_mean(name, self.touchpoints)}"
+                )
+            stage = self.touchpoints[name].stage
+            if self.stages.roles[stage] != "purchase":
+                raise ValueError(
+                    f"journey.purchase: {name!r} is on stage {stage!r}, which is not a purchase"
+                    f" stage of {self.stages.name}; put it on {self.stages.purchase[0]!r}"
+                )
+        if self.quality.unmapped not in ("quarantine", *stages):
+            raise ValueError(
+                f"quality.unmapped: {self.quality.unmapped!r}; write quarantine, or the stage that"
+                f" every other touchpoint is on ({', '.join(stages)})"
+            )
+        constant = self.columns.touchpoint.value
+        if constant is not None and constant not in self.touchpoints:
+            raise ValueError(f"columns.touchpoint.value: {constant!r} is not under touchpoints")
+        return self

@@ -1,0 +1,201 @@
+"""From events to journeys, stage visits and transitions, as expressions of any engine.
+
+A customer who stays silent longer than ``inactivity`` begins a new journey with the next event.
+Consecutive events in one stage of one journey are one visit. A journey is ``lost`` when the
+silence after it was fully observed, and ``open`` when it was not: what follows its last visit is
+then unknown, which is not the same as nothing, so no transition is counted there.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+BUCKETS = 256
+_DIGITS = "0123456789abcdef"
+
+
+def _interval(length: dt.timedelta) -> ir.IntervalScalar:
+    return ibis.interval(seconds=int(length.total_seconds()))
+
+
+def with_buckets(events: ir.Table) -> ir.Table:
+    """Return events with the ``bucket`` of their customer, 0 to 255.
+
+    The bucket comes from the MD5 of the id, so that it is the same on every engine and in every
+    run. With at most 256 customers each is a bucket of its own.
+    """
+    customers = events.select("customer_id").distinct()
+    digest = customers.customer_id.hexdigest("md5")
+    high, low = (ibis.literal(_DIGITS).find(digest.substr(place, 1)) for place in (0, 1))
+    rank = ibis.dense_rank().over(order_by=[digest])
+    several = customers.count().as_scalar() > BUCKETS
+    buckets = customers.mutate(
+        bucket=several.ifelse((high * 16 + low).cast("int64"), rank.cast("int64"))
+    )
+    return events.inner_join(buckets, "customer_id")
+
+
+def with_journeys(events: ir.Table, inactivity: dt.timedelta) -> ir.Table:
+    """Return events numbered by ``journey`` (0, 1, … per customer) and ``visit`` (per journey).
+
+    Parameters
+    ----------
+    events : Table
+        customer_id, timestamp, line, stage and any further columns.
+    inactivity : timedelta
+        The longest silence within a journey.
+
+    Notes
+    -----
+    Both numbers look back only, so an event keeps them however the log goes on. Equal times are
+    ordered by ``line``, or two engines would differ.
+    """
+    order = [events.timestamp, events.line]
+    by_customer = ibis.window(group_by=events.customer_id, order_by=order)
+    patience = events.timestamp.lag().over(by_customer) + _interval(inactivity)
+    steps = events.mutate(
+        begins=(events.timestamp > patience).fill_null(False).cast("int64"),
+        changes=(events.stage != events.stage.lag().over(by_customer))
+        .fill_null(False)
+        .cast("int64"),
+    )
+    # A running sum needs a cumulative window: an ordered one sums the whole group.
+    running = ibis.cumulative_window(
+        group_by=steps.customer_id, order_by=[steps.timestamp, steps.line]
+    )
+    numbered = steps.mutate(journey=steps.begins.sum().over(running))
+    within = ibis.cumulative_window(
+        group_by=[numbered.customer_id, numbered.journey],
+        order_by=[numbered.timestamp, numbered.line],
+    )
+    change = ((numbered.begins == 0) & (numbered.changes == 1)).cast("int64")
+    return numbered.mutate(visit=change.sum().over(within)).drop("begins", "changes")
+
+
+def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta) -> ir.Table:
+    """Return one row per stage visit, with what came after it.
+
+    Parameters
+    ----------
+    events : Table
+        Events up to ``as_of`` with bucket, journey and visit.
+    as_of : Timestamp
+        Naive UTC.
+    inactivity : timedelta
+
+    Returns
+    -------
+    Table
+        customer_id, bucket, journey, visit, stage, position, role, started, ended, events,
+        purchases, value (sum), sentiment (mean), next_stage (``lost`` at the end of a lost
+        journey, missing where the journey is open), left (the next visit's start; for ``lost``
+        the moment when the silence was complete; missing where open).
+    """
+    keys = ["customer_id", "bucket", "journey", "visit", "stage", "position", "role"]
+    visits = events.group_by(keys).agg(
+        started=events.timestamp.min(),
+        ended=events.timestamp.max(),
+        events=events.count(),
+        purchases=events.purchase.cast("int64").sum(),
+        value=events.value.sum(),
+        sentiment=events.sentiment.mean(),
+    )
+    by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
+    by_customer = ibis.window(group_by="customer_id", order_by=["journey", "visit"])
+    visits = visits.mutate(
+        following=visits.stage.lead().over(by_journey),
+        following_start=visits.started.lead().over(by_journey),
+        last=visits.stage.lead().over(by_customer).isnull(),
+    )
+    silence_over = visits.ended + _interval(inactivity)
+    unseen = visits.last & (silence_over >= ibis.timestamp(as_of))
+    lost = visits.following.isnull() & ~unseen
+    return visits.mutate(
+        next_stage=lost.ifelse("lost", visits.following),
+        left=lost.ifelse(silence_over, visits.following_start),
+    ).drop("following", "following_start", "last")
+
+
+def journey_table(visits: ir.Table) -> ir.Table:
+    """Return one row per journey.
+
+    Parameters
+    ----------
+    visits : Table
+        Stage visits of `stage_visits`.
+
+    Returns
+    -------
+    Table
+        customer_id, bucket, journey, started, ended, end (``lost`` or ``open``), first_stage,
+        last_stage, events, visits, purchases, value (sum), sentiment (mean over its visits).
+    """
+    by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
+    whole = ibis.window(group_by=["customer_id", "journey"])
+    ends = visits.mutate(
+        first_stage=visits.stage.first().over(by_journey),
+        place=visits.visit.max().over(whole),
+    )
+    final = ends.place == ends.visit
+    return ends.group_by("customer_id", "bucket", "journey", "first_stage").agg(
+        started=ends.started.min(),
+        ended=ends.ended.max(),
+        end=(final & (ends.next_stage == "lost")).any().ifelse("lost", "open"),
+        last_stage=final.ifelse(ends.stage, ibis.null("string")).max(),
+        events=ends.events.sum(),
+        visits=ends.count(),
+        purchases=ends.purchases.sum(),
+        value=ends.value.sum(),
+        sentiment=ends.sentiment.mean(),
+    )
+
+
+def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
+    """Count the transitions from stage to stage, and from stage to ``lost``.
+
+    Parameters
+    ----------
+    visits : Table
+        Stage visits, with any further columns to count by.
+    by : sequence of str
+        Columns such as ``segment``, ``period`` and ``bucket``.
+
+    Returns
+    -------
+    Table
+        [*by, from_stage, to_stage, n, customers]. Open ends are not among them.
+    """
+    closed = visits.filter(visits.next_stage.notnull())
+    closed = closed.rename(from_stage="stage", to_stage="next_stage")
+    return closed.group_by([*by, "from_stage", "to_stage"]).agg(
+        n=closed.count(), customers=closed.customer_id.nunique()
+    )
+
+
+def ngram_counts(visits: ir.Table, order: int, by: Sequence[str] = ()) -> ir.Table:
+    """Count what follows each run of ``order`` stages within one journey.
+
+    Parameters
+    ----------
+    visits : Table
+    order : int
+        Length of the history, at least 1.
+    by : sequence of str
+
+    Returns
+    -------
+    Table
+        [*by, stage_1, …, stage_order (oldest first), to_stage, n]. Visits too early in their
+        journey to have that history are left out, open ends too.
+    """
+    by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
+    history = {
+        f"stage_{order - back}": (visits.stage.lag(back).over(by_journey) if back else visits.stage)
+        for back in range(order - 1, -1, -1)
+    }
+    runs = visits.select(*by, **history, to_stage=visits.next_stage)
+    runs = runs.filter(runs.stage_1.notnull(), runs.to_stage.notnull())
+    return runs.group_by([*by, *history, "to_stage"]).agg(n=runs.count())

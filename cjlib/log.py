@@ -1,0 +1,275 @@
+"""The prepared log of one dataset at one moment, made once and read by every notebook of a run."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import ibis.expr.types as ir
+import pandas as pd
+from filelock import FileLock
+from ibis.backends import BaseBackend
+
+from cjlib import events, journeys
+from cjlib.dataset import connect, load_dataset
+from cjlib.dataset_file import Dataset
+from cjlib.errors import ContractError
+from cjlib.sources import fingerprint, read_attributes, read_source, source_files
+from cjlib.stages import StageModel
+
+KEPT_PREPARED = 3
+"""How many prepared logs of a dataset stay on disk, the last used ones."""
+
+_PARTS = ("events", "visits", "journeys", "quarantine")
+
+
+@dataclass(frozen=True)
+class Log:
+    """An event log as every notebook reads it.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        The dataset file.
+    as_of : Timestamp
+        The moment of the report, naive UTC.
+    folder : Path
+        Where its Parquet files lie.
+    con : BaseBackend
+        The engine on which its tables are read.
+    quality : DataFrame
+        rule, rows, share, meaning.
+    rows : dict
+        Rows ``read``, ``kept``, ``quarantined``, ``duplicates``; the last three add up to the
+        first.
+    sources : list of dict
+        name, sha256 and rows of what was read.
+    language : str
+        Of the stage labels.
+    """
+
+    dataset: Dataset
+    as_of: pd.Timestamp
+    folder: Path
+    con: BaseBackend
+    quality: pd.DataFrame
+    rows: dict[str, int]
+    sources: list[dict]
+    language: str
+
+    @property
+    def stages(self) -> StageModel:
+        """The stage model."""
+        return self.dataset.stages
+
+    def label(self, stage: str) -> str:
+        """Return a stage's label in the language of this log."""
+        return self.stages.label(stage, self.language)
+
+    def has(self, column: str) -> bool:
+        """Return whether the dataset file declares ``channel``, ``value``, ``sentiment``, …."""
+        return column in self.dataset.columns.sources
+
+    def _table(self, part: str) -> ir.Table:
+        return self.con.read_parquet(str(self.folder / f"{part}.parquet"), table_name=part)
+
+    @cached_property
+    def events(self) -> ir.Table:
+        """Kept events."""
+        return self._table("events")
+
+    @cached_property
+    def visits(self) -> ir.Table:
+        """Stage visits, see `cjlib.journeys.stage_visits`."""
+        return self._table("visits")
+
+    @cached_property
+    def journeys(self) -> ir.Table:
+        """Journeys, see `cjlib.journeys.journey_table`."""
+        return self._table("journeys")
+
+    @cached_property
+    def quarantine(self) -> ir.Table:
+        """Quarantined rows as read: file, line, rule, text, and the source's columns."""
+        return self._table("quarantine")
+
+    @cached_property
+    def customers(self) -> ir.Table | None:
+        """Attributes per customer, or None where the dataset file declares no such table."""
+        if self.dataset.customers is None:
+            return None
+        return self._table("customers")
+
+
+def open_log(
+    dataset: str | Path,
+    *,
+    source: str = "",
+    as_of: str = "",
+    language: str = "",
+    progress: Callable[[str], None] = lambda step: None,
+) -> Log:
+    """Open a dataset's log, preparing it where no earlier run has.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        A name in ``data/``, or the path of a dataset file.
+    source : str
+        Read this path in place of the file's ``source``.
+    as_of : str
+        The moment of the report; by default the dataset file's, or else the last time in the log
+        that is not in the future.
+    language : str
+        Of stage labels: en, es or ca; by default the dataset file's.
+    progress : callable
+        Told each step of a preparation.
+
+    Returns
+    -------
+    Log
+
+    Raises
+    ------
+    ParameterError
+        The dataset file, the source or a parameter is wrong.
+    ContractError
+        The data break the contract; its ``quality`` and ``folder`` say how and where.
+    """
+    described = load_dataset(dataset, source=source, as_of=as_of, language=language)
+    paths = source_files(described)
+    home = described.path.parent / "prepared" / described.name
+    home.mkdir(parents=True, exist_ok=True)
+    con = connect(described)
+    sources = [{"name": path.name, "sha256": fingerprint(path)} for path in paths]
+    key = _key(described, sources) if sources else f"table-{os.getpid()}"
+    folder = home / key
+    with FileLock(home / f"{key}.lock"):
+        if not (folder / "log.json").exists():
+            _prepare(con, described, folder, progress)
+        os.utime(folder)
+    _prune(home, keep=folder)
+    facts = json.loads((folder / "log.json").read_text(encoding="utf-8"))
+    quality = pd.DataFrame(facts["quality"], columns=["rule", "rows", "share", "meaning"])
+    rows = facts["rows"]
+    _check_limit(described, quality, rows, folder)
+    sources = sources or [{"name": described.source, "sha256": None}]
+    sources[0]["rows"] = rows["read"]
+    moment = pd.Timestamp(facts["as_of"])
+    return Log(described, moment, folder, con, quality, rows, sources, described.language)
+
+
+def _key(dataset: Dataset, sources: list[dict]) -> str:
+    """Return what a prepared log depends on, as a short name."""
+    described = dataset.model_dump(mode="json", exclude={"title", "language", "segments"})
+    parts = [version("cjlib"), described, dataset.stages.model_dump(mode="json"), sources]
+    if dataset.customers is not None:
+        parts.append(fingerprint(dataset.folder / dataset.customers.source))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _prepare(
+    con: BaseBackend, dataset: Dataset, folder: Path, progress: Callable[[str], None]
+) -> None:
+    """Write the tables of a log to a folder, whole or not at all."""
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".scratch-"))
+    try:
+        progress("reading the source")
+        raw = read_source(
+            con, dataset, scratch, lambda rows: progress(f"reading the source: {rows:,} rows")
+        )
+        progress("reading times, numbers and touchpoints")
+        rows = _stored(con, events.typed(raw, dataset), scratch / "typed.parquet")
+        as_of = _as_of(rows, dataset)
+        rows = events.not_after(rows, as_of)
+        progress("looking for duplicates")
+        repeated = _stored(con, events.repeats(rows, dataset), scratch / "repeats.parquet")
+        rows = events.judged(rows, repeated)
+        quality = events.quality_table(rows)
+        _stored(con, events.quarantine(raw, rows), scratch / "quarantine.parquet")
+        progress("finding journeys and stage visits")
+        kept = rows.filter(rows.rule.isnull()).drop("rule", "content").rename(line="_row")
+        kept = journeys.with_buckets(kept)
+        kept = journeys.with_journeys(kept, dataset.journey.inactivity)
+        kept = _stored(con, kept, scratch / "events.parquet")
+        visits = journeys.stage_visits(kept, as_of, dataset.journey.inactivity)
+        visits = _stored(con, visits, scratch / "visits.parquet")
+        _stored(con, journeys.journey_table(visits), scratch / "journeys.parquet")
+        if dataset.customers is not None:
+            read_attributes(con, dataset).to_parquet(str(scratch / "customers.parquet"))
+        for part in ("raw", "typed", "repeats"):
+            _remove(scratch / f"{part}.parquet")
+        (scratch / "log.json").write_text(_facts(as_of, quality), encoding="utf-8")
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _stored(con: BaseBackend, table: ir.Table, path: Path) -> ir.Table:
+    """Write a table and return it as read back, so that nothing is computed twice."""
+    table.to_parquet(str(path))
+    return con.read_parquet(str(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _as_of(rows: ir.Table, dataset: Dataset) -> pd.Timestamp:
+    if dataset.as_of is not None:
+        return pd.Timestamp(dataset.as_of)
+    now = pd.Timestamp.now("UTC").tz_localize(None)
+    last = rows.filter(rows.rule.isnull(), rows.timestamp <= now).timestamp.max().execute()
+    return now if pd.isna(last) else pd.Timestamp(last)
+
+
+def _facts(as_of: pd.Timestamp, quality: pd.DataFrame) -> str:
+    counts = dict(zip(quality["rule"], quality["rows"].tolist(), strict=True))
+    read, kept, duplicates = counts["read"], counts["kept"], counts["duplicate"]
+    rows = {"read": read, "kept": kept, "quarantined": sum(quality["rows"][3:].tolist())}
+    rows["duplicates"] = duplicates
+    table = quality.astype(object).to_numpy().tolist()
+    return json.dumps({"as_of": as_of.isoformat(), "rows": rows, "quality": table})
+
+
+def _check_limit(dataset: Dataset, quality: pd.DataFrame, rows: dict, folder: Path) -> None:
+    """Stop where more rows broke a rule than the dataset file allows, or none is left."""
+    broken = quality.iloc[3:]
+    if dataset.as_of is not None:  # what lies after a declared moment is the future, not dirt
+        broken = broken[broken["rule"] != "time_after_as_of"]
+    share = broken["rows"].sum() / max(rows["read"], 1)
+    limit = dataset.quality.max_quarantined
+    if share <= limit and rows["kept"]:
+        return
+    worst = "\n".join(
+        f"  {rule}: {count:,} rows - {meaning}"
+        for rule, count, _, meaning in quality.iloc[3:].itertuples(index=False)
+    )
+    what = (
+        f"{share:.2%} of {rows['read']:,} rows break a rule; {dataset.path.name} allows {limit:.2%}"
+        " (quality.max_quarantined)"
+        if share > limit
+        else f"none of {rows['read']:,} rows could be kept"
+    )
+    error = ContractError(f"{dataset.name}: {what}.\n{worst}")
+    error.quality, error.folder, error.rows = quality, folder, rows
+    raise error
+
+
+def _prune(home: Path, keep: Path) -> None:
+    """Remove all but the last used prepared logs, and what dead runs left behind."""
+    prepared = [path for path in home.iterdir() if (path / "log.json").exists()]
+    prepared.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in prepared[KEPT_PREPARED:]:
+        if path != keep:
+            shutil.rmtree(path, ignore_errors=True)
+            (home / f"{path.name}.lock").unlink(missing_ok=True)
