@@ -20,9 +20,10 @@ from cjlib.texts import (
     number,
     plain_table,
     shown,
+    trust_line,
 )
 
-__all__ = ["TABLES", "Report", "set_up", "trust_line"]
+__all__ = ["TABLES", "Report", "set_up"]
 
 
 def set_up() -> None:
@@ -255,19 +256,3 @@ class Report:
             formats={"columns": str},
             caption="Published as Parquet and CSV",
         )
-
-
-def trust_line(rows: Mapping[str, int]) -> str:
-    """Return in one sentence how many of the rows read were kept, quarantined or duplicates.
-
-    Parameters
-    ----------
-    rows : mapping
-        Counts under ``read``, ``kept``, ``quarantined`` and ``duplicates``.
-    """
-    share = rows["kept"] / rows["read"] if rows["read"] else 0.0
-    return (
-        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({share:.1%}) were kept, "
-        f"{rows['quarantined']:,} quarantined with their reason and "
-        f"{rows['duplicates']:,} were duplicates."
-    )

@@ -5,7 +5,7 @@ import html
 import math
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -20,6 +20,12 @@ def did_you_mean(word: str, known) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known word, or nothing."""
     close = get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text on one line of at most `width` characters, an ellipsis for what is cut."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^:@])")
@@ -79,8 +85,7 @@ def shown(value, spec: str | Callable | None = None) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, str):
-        value = " ".join(value.split())
-        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+        return shortened(value, LONGEST_TEXT)
     if spec is None:
         if isinstance(value, pd.Timestamp):
             spec = "%Y-%m-%d"
@@ -91,6 +96,22 @@ def shown(value, spec: str | Callable | None = None) -> str:
         else:
             return shown(str(value), None)
     return _MINUS_ZERO.sub("", format(value, spec))
+
+
+def trust_line(rows: Mapping[str, int]) -> str:
+    """Return in one sentence how many of the rows read were kept, quarantined or duplicates.
+
+    Parameters
+    ----------
+    rows : mapping
+        Counts under ``read``, ``kept``, ``quarantined`` and ``duplicates``.
+    """
+    share = rows["kept"] / rows["read"] if rows["read"] else 0.0
+    return (
+        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({share:.1%}) were kept, "
+        f"{rows['quarantined']:,} quarantined with their reason and "
+        f"{rows['duplicates']:,} were duplicates."
+    )
 
 
 def html_table(columns: list[Column], rows: int, caption: str, note: str) -> str:

@@ -1,0 +1,192 @@
+"""The command ``cj``: report, check, new, list.
+
+Exit codes: 0 done, 1 a notebook failed, 2 bad parameters or dataset file, 3 the data break the
+contract, 4 the privacy scan stopped the publication, 75 another run holds the lock, 124 time-out,
+138 the kernel died; 130 and 143 when interrupted.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from cjlib.errors import CjlibError, ContractError, ParameterError
+
+# What a command needs is imported when it runs, so that help comes at once.
+
+_SOURCE = click.option("--source", default="", help="Read this path, not the dataset file's.")
+_AS_OF = click.option("--as-of", default="", help="Moment of the report, YYYY-MM-DD.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cjlib")
+def cli() -> None:
+    """Turn an event log into a published report on customers' journeys."""
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("--only", default="", help="Notebooks to run, as 03,05. Does not move `latest`.")
+@_AS_OF
+@_SOURCE
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Instead of reports/")
+@click.option("--jobs", default=2, type=click.IntRange(1), help="Notebooks at a time [2].")
+@click.option("--keep", default=0, type=click.IntRange(0), help="Runs to keep [all].")
+@click.option(
+    "--timeout",
+    default=1800.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds that a cell may take [1800].",
+)
+def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> None:
+    """Run the notebooks for DATASET and publish the report whole, or not at all.
+
+    DATASET is the name of a dataset file in data/, or the path of one.
+    """
+    from cjlib.progress import watch
+    from cjlib.run import Request
+    from cjlib.run import report as run
+
+    request = Request(dataset, only=tuple(only.split(",")), parameters=parameters, **options)
+    with watch() as progress:
+        published = run(request, progress)
+    if not published.latest:
+        why = "of a part of the notebooks" if only else "older than the latest"
+        click.echo(f"`latest` stays where it is: this report is {why}.", err=True)
+    click.echo(_short(published.index))
+
+
+@cli.command()
+@click.argument("dataset")
+@_SOURCE
+@_AS_OF
+def check(dataset: str, source: str, as_of: str) -> None:
+    """Say how far the log of DATASET can be trusted: rows read, kept, quarantined and why.
+
+    Ends with 3 when more rows break a rule than the dataset file allows.
+    """
+    from cjlib.log import open_log
+    from cjlib.progress import watch
+
+    try:
+        with watch() as progress:
+            log = open_log(dataset, source=source, as_of=as_of, progress=progress.step)
+    except ContractError as error:
+        if hasattr(error, "quality"):
+            click.echo(quality_text(error.quality))
+        raise
+    click.echo(quality_text(log.quality))
+
+
+def quality_text(quality) -> str:
+    """Return a log's quality table (rule, rows, share, meaning) as text."""
+    rows = [("rule", "rows", "share", "")]
+    rows += [
+        (rule, f"{count:,}", f"{share:.2%}", meaning)
+        for rule, count, share, meaning in quality.itertuples(index=False)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{rule:<{widths[0]}}  {count:>{widths[1]}}  {share:>{widths[2]}}  {meaning}".rstrip()
+        for rule, count, share, meaning in rows
+    )
+
+
+@cli.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Dataset file to write [data/LOG.yml].",
+)
+def new(log: Path, out: Path | None) -> None:
+    """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
+    from cjlib.draft import draft_dataset
+
+    folder = out.parent if out else _data_folder()
+    name = out.stem if out else ""
+    draft = draft_dataset(log, name=name, folder=folder.absolute())
+    if out is None:
+        import yaml
+
+        out = folder / f"{yaml.safe_load(draft.text)['name']}.yml"
+    if out.exists():
+        raise ParameterError(f"{_short(out)} is there already; write elsewhere with --out FILE.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(draft.text, encoding="utf-8")
+    click.echo(_short(out))
+    if draft.unsure:
+        click.echo(f"Settle {len(draft.unsure)} lines marked # CHECK in it:", err=True)
+        for line in draft.unsure:
+            click.echo(f"  {line}", err=True)
+    click.echo(f"Then: cj check {_short(out)}", err=True)
+
+
+@cli.command("list")
+def list_datasets() -> None:
+    """List the datasets that can be named, with their latest reports."""
+    from cjlib.dataset import find_datasets, load_dataset
+    from cjlib.plan import find_project
+    from cjlib.shelf import Shelf
+
+    found = find_datasets()
+    if not found:
+        click.echo("No dataset files in data/. Draft one: cj new LOG.csv", err=True)
+    width = max(map(len, found), default=0)
+    for name, path in found.items():
+        try:
+            dataset = load_dataset(path)
+        except CjlibError as error:
+            click.echo(f"{name:<{width}}  not valid: {error}")
+            continue
+        latest = Shelf(find_project() / "reports" / dataset.name).latest() or "no report yet"
+        click.echo(f"{name:<{width}}  {dataset.title or dataset.name} ({latest})")
+
+
+def _data_folder() -> Path:
+    from cjlib.plan import find_project
+
+    try:
+        return find_project() / "data"
+    except ParameterError:
+        return Path()
+
+
+def _short(path: Path) -> str:
+    """Return a path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def main() -> None:
+    """Run the command line; end with the exit code that says what happened."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code = cli.main(standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except CjlibError as error:
+        click.echo(f"cj: {error}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("cj: interrupted; nothing was published.", err=True)
+        code = 130
+    except Exception as error:
+        if os.environ.get("CJ_DEBUG"):
+            raise
+        click.echo(
+            f"cj: unexpected {type(error).__name__}: {error}\n"
+            "This is a defect in cjlib; CJ_DEBUG=1 cj ... shows where.",
+            err=True,
+        )
+        code = 1
+    sys.exit(code)
+
+
+def _stop(signum, frame) -> None:
+    """End on SIGTERM as on an error, so that scratch folders and workers are cleaned up."""
+    raise SystemExit(128 + signum)

@@ -1,0 +1,209 @@
+"""The last look before publication: no raw id, e-mail address or phone number where it may not be.
+
+What counts as showing an id: the id as whole words, where it has four characters or more (an id of
+digits alone: five or more, and not as part of a decimal or of a longer number). Shorter ids are no
+different from figures and cannot be told apart. Words that stand in the notebook's own text, in the
+stage model or in the dataset file do not come from the customers, and are passed over. Pictures
+cannot be read.
+"""
+
+import csv
+import html.parser
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow.csv
+import pyarrow.parquet
+
+from cjlib.errors import PrivacyError
+
+_LONGEST = 8  # words of an id that are compared
+_WORD = re.compile(r"\w+")
+_CORE = r"[\p{L}\p{N}_]+(?:[^\p{L}\p{N}_]+[\p{L}\p{N}_]+){0,7}"  # an id's first words, for RE2
+_EMAIL = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_PHONES = (
+    # international: + or 00, then 8 to 15 digits in groups
+    re.compile(r"(?<![\w.,+])(?:\+|00)[1-9]\d{0,2}(?:[ .-]?\(?\d{2,5}\)?){2,6}(?![\w]|[.,]\d)"),
+    # North American: (212) 555-0123, 212-555-0123
+    re.compile(r"(?<![\w.,-])(?:\(\d{3}\) ?|\d{3}-)\d{3}-\d{4}(?![\w-]|[.,]\d)"),
+    # Spanish: 612 345 678, 612-345-678, 93 123 45 67, 612 34 56 78
+    re.compile(r"(?<![\w.,\[-])(?<!\d )[6789]\d{2}([ -])\d{3}\1\d{3}(?![\w-]|[.,]\d| \d)"),
+    re.compile(r"(?<![\w.,\[-])(?<!\d )[6789]\d{1,2} \d{2,3} \d{2} \d{2}(?![\w-]|[.,]\d| \d)"),
+)
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What was found where."""
+
+    file: str
+    kind: str  # "customer id", "e-mail address", "phone number"
+    text: str
+
+    def __str__(self) -> str:
+        """Return place, kind, and just enough of the text to look for it."""
+        shown = self.text[0] + "•" * min(len(self.text) - 2, 12) + self.text[-1]
+        return f"{self.file}: {self.kind} {shown}"
+
+
+def check(folder: Path, ids: ir.Table, *, known: str, every_file: bool) -> None:
+    """Look through a report before it is published.
+
+    Parameters
+    ----------
+    folder : Path
+        The finished report.
+    ids : Ibis table
+        With the raw ``customer_id`` of every customer, on any engine.
+    known : str
+        Texts that do not come from customers.
+    every_file : bool
+        Whether files beside the pages must be free of raw ids, too.
+
+    Raises
+    ------
+    PrivacyError
+        Naming each page and what kind of thing it shows, the thing itself masked.
+    """
+    leaks = list(_leaks(folder, ids, known, every_file))
+    if leaks:
+        lines = "\n".join(f"  {leak}" for leak in sorted(set(leaks), key=str)[:20])
+        raise PrivacyError(
+            f"The report would have shown what must stay private; nothing was published.\n{lines}\n"
+            "Map or clean these values in the source or the dataset file, or change the notebook."
+        )
+
+
+def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterator[Leak]:
+    passed = set(spans(known))
+    candidates: dict[str, set[str]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in (".html", ".ipynb"):
+            content = path.read_text(encoding="utf-8")
+            text = page_text(content) if path.suffix == ".html" else notebook_text(content)
+            for found in {*_EMAIL.findall(text), *phone_numbers(text)}:
+                if found not in known:
+                    yield Leak(name, "e-mail address" if "@" in found else "phone number", found)
+            candidates[name] = set(spans(text)) - passed
+        elif every_file and path.suffix in (".parquet", ".csv"):
+            candidates[name] = {span for cell in _cells(path) for span in spans(cell)} - passed
+        elif every_file:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            candidates[name] = set(spans(text)) - passed
+    raw = raw_ids(set().union(*candidates.values()), ids)
+    for name, found in candidates.items():
+        for text in found & raw:
+            yield Leak(name, "customer id", text)
+
+
+def _cells(path: Path) -> Iterator[str]:
+    """Yield the different texts in the columns of a table, columns' names among them."""
+    if path.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(path)
+    else:
+        options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_header(path), "string"))
+        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        table = pyarrow.csv.read_csv(path, parse_options=parsing, convert_options=options)
+    yield from table.column_names
+    for column in table.columns:
+        if pyarrow.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+            yield from filter(None, column.unique().to_pylist())
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def raw_ids(candidates: Iterable[str], ids: ir.Table) -> set[str]:
+    """Return those candidates that are the first words of a customer's id."""
+    candidates = list(candidates)
+    if not candidates:
+        return set()
+    core = ids.customer_id.re_extract(_CORE, 0).re_replace(r"\s+", " ")
+    own = ids.select(text=core).distinct()
+    return set(own.semi_join(ibis.memtable({"text": candidates}), "text").to_pandas()["text"])
+
+
+def spans(text: str) -> Iterator[str]:
+    """Yield every run of one to eight words that could be an id, as it stands in a text."""
+    for line in text.splitlines():
+        line = " ".join(line.split())
+        words = [match.span() for match in _WORD.finditer(line)]
+        for first, (start, _) in enumerate(words):
+            for _, end in words[first : first + _LONGEST]:
+                span = line[start:end]
+                if _could_be_an_id(span, line[:start][-2:], line[end:][:2]):
+                    yield span
+
+
+def _could_be_an_id(span: str, before: str, after: str) -> bool:
+    if not span.isdigit():
+        return len(span) >= 4
+    if len(span) < 5:
+        return False
+    decimal = re.search(r"\d[.,]$", before) or re.match(r"[.,]\d|\s?%", after)
+    return not decimal
+
+
+def phone_numbers(text: str) -> Iterator[str]:
+    """Yield what looks like a phone number and not like a figure or a time."""
+    for pattern in _PHONES:
+        for match in pattern.finditer(text):
+            if 8 <= sum(map(str.isdigit, match[0])) <= 15:
+                yield match[0]
+
+
+def page_text(page: str) -> str:
+    """Return the text of a page and of its attributes, one element a line."""
+    reader = _PageReader()
+    reader.feed(page)
+    reader.close()
+    return "\n".join(reader.parts)
+
+
+class _PageReader(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.parts: list[str] = []
+        self.in_style = False
+
+    def handle_starttag(self, tag, attrs):
+        self.in_style = tag == "style"
+        self.parts += [value for name, value in attrs if value and not value.startswith("data:")]
+
+    def handle_endtag(self, tag):
+        self.in_style = False
+
+    def handle_data(self, data):
+        if not self.in_style:
+            self.parts.append(data)
+
+
+def notebook_text(content: str) -> str:
+    """Return every text of a notebook, pictures aside, without the marks that escape Markdown."""
+    parts: list[str] = []
+
+    def collect(value, key=""):
+        if isinstance(value, dict):
+            for name, item in value.items():
+                if not name.startswith("image/"):
+                    collect(item, name)
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            parts.append("".join(value))
+        elif isinstance(value, list):
+            for item in value:
+                collect(item)
+        elif isinstance(value, str):
+            parts.append(value)
+
+    collect(json.loads(content))
+    return re.sub(r"\\(?=\W)", "", html.unescape("\n".join(parts)))

@@ -1,0 +1,322 @@
+"""A run publishes a whole report or nothing, says why, and never confuses the two."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
+from cjlib.plan import Request
+from cjlib.run import NotebookError, report
+from cjlib.shelf import Shelf
+
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+
+DATASET = """
+name: tiny
+title: Tiny <b>shop</b>
+source: tiny.csv
+columns: {customer_id: who, timestamp: {column: at, timezone: UTC}, touchpoint: what}
+touchpoints:
+  look: {stage: consideration}
+  buy: {stage: purchase}
+journey: {inactivity: 30 days, purchase: [buy]}
+quality: {max_quarantined: 5%}
+"""
+
+
+def tiny_log(rows=60):
+    times = pd.date_range("2024-01-01", periods=rows, freq="7h")
+    return pd.DataFrame(
+        {
+            "who": [f"anna-{number % 12:04}" for number in range(rows)],
+            "at": times.strftime("%Y-%m-%d %H:%M:%S"),
+            "what": ["look", "look", "buy"] * (rows // 3),
+        }
+    )
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Return a project of its own with a small log; the caller adds notebooks."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny.yml").write_text(DATASET)
+    tiny_log().to_csv(tmp_path / "data" / "tiny.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def add(project, *names):
+    for name in names:
+        number = name if name[0].isdigit() else f"09_{name}"
+        shutil.copy(NOTEBOOKS / f"{name}.ipynb", project / "notebooks" / f"{number}.ipynb")
+
+
+def names(project):
+    return sorted(path.name for path in (project / "reports" / "tiny").iterdir())
+
+
+def is_whole(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    pages = {f"{notebook['name']}.html" for notebook in manifest["notebooks"]}
+    return (folder / "index.html").read_text().rstrip().endswith("</html>") and all(
+        (folder / page).read_text().rstrip().endswith("</html>") for page in pages
+    )
+
+
+@pytest.mark.slow
+def test_a_report_is_published_whole(project):
+    add(project, "01_small", "02_second")
+    published = report(Request("tiny", parameters=("word=007", "limit=2")))
+    folder = published.folder
+    assert published.index == project / "reports/tiny/latest/index.html"
+    assert is_whole(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        *("01_small.html", "01_small.ipynb", "02_second.html", "02_second.ipynb"),
+        *("index.html", "findings.json", "manifest.json", "tables"),
+    }
+    assert names(project) == sorted([".lock", folder.name, "latest"])
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = manifest["rows"]
+    assert rows["read"] == rows["kept"] + rows["quarantined"] + rows["duplicates"] == 60
+    assert manifest["seed"] == 1
+    assert manifest["parameters"] == {"word": "007", "limit": "2"}
+    assert manifest["notebooks"][0]["parameters"]["word"] == "007"
+    assert manifest["notebooks"][0]["parameters"]["limit"] == 2
+    findings = json.loads((folder / "findings.json").read_text())
+    assert [finding["name"] for finding in findings] == ["kept"]
+    assert "word 007." in findings[0]["sentence"]
+
+    index = (folder / "index.html").read_text()
+    assert "Tiny &lt;b&gt;shop&lt;/b&gt;" in index
+    assert "Can the log be trusted?" in index
+    for page in folder.glob("*.html"):
+        text = page.read_text()
+        assert "<script" not in text
+        assert "http://" not in text.replace("http://www.w3.org", "")
+        assert "https://" not in text
+        assert str(project) not in text
+    small = (folder / "01_small.html").read_text()
+    assert 'alt="How many bought?"' in small
+    assert 'href="02_second.html"' in small
+    assert str(project) not in (folder / "01_small.ipynb").read_text()
+
+
+FAILURES = {
+    "failing_cell": (
+        1,
+        "cell [3] # divide\n  ZeroDivisionError: division by zero",
+    ),
+    "hidden_error": (1, "shows a ZeroDivisionError"),
+    "hanging_cell": (124, "took longer than 3 seconds"),
+    "dying_kernel": (138, "kernel died"),
+    "wrong_parameter": (2, "order must be 1, 2 or 3."),
+    "missing_table": (1, "tables/quality.parquet is missing"),
+    "missing_column": (1, "tables/quality.parquet lacks share"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", FAILURES)
+def test_a_broken_notebook_publishes_nothing_and_says_where(project, broken):
+    add(project, broken)
+    code, message = FAILURES[broken]
+    with pytest.raises(NotebookError) as caught:
+        report(Request("tiny", timeout=3 if broken == "hanging_cell" else 60))
+    assert message in str(caught.value)
+    assert caught.value.exit_code == code
+    (left,) = set(names(project)) - {".lock"}
+    assert left.startswith("failed-")
+    page = (project / "reports/tiny" / left / "index.html").read_text()
+    assert f"09_{broken}" in page
+    assert (project / "reports/tiny" / left / f"09_{broken}.ipynb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("leaking", "kind"),
+    [("shows_id", "customer id"), ("shows_email", "e-mail"), ("shows_phone", "phone number")],
+)
+def test_what_must_stay_private_stops_the_publication(project, leaking, kind):
+    add(project, leaking)
+    with pytest.raises(PrivacyError, match=rf"09_{leaking}\.html: {kind}") as caught:
+        report(Request("tiny"))
+    assert "anna" not in str(caught.value)
+    assert names(project) == [".lock"]
+
+
+@pytest.mark.slow
+def test_with_hashed_ids_no_file_holds_a_raw_id(project, monkeypatch):
+    monkeypatch.setenv("CJ_ID_KEY", "secret")
+    (project / "data/tiny.yml").write_text(DATASET + "privacy: {customer_ids: hash}\n")
+    add(project, "publishes_id")
+    with pytest.raises(PrivacyError, match=r"tables/note\.txt: customer id"):
+        report(Request("tiny"))
+
+
+@pytest.mark.slow
+def test_pages_are_inert_whatever_a_notebook_shows(project):
+    add(project, "shows_script")
+    page = (report(Request("tiny")).folder / "09_shows_script.html").read_text()
+    assert "bold" in page
+    for danger in ("<script", "onclick", "<iframe", "h.example"):
+        assert danger not in page.partition('<div class="scroll">')[2].partition("</main>")[0]
+
+
+def test_data_that_break_the_contract_leave_their_tables_where_the_message_says(project):
+    add(project, "01_small")
+    log = tiny_log()
+    log.loc[:9, "what"] = "=unknown"
+    log.to_csv(project / "data/tiny.csv", index=False)
+    with pytest.raises(ContractError) as caught:
+        report(Request("tiny"))
+    place = Path(str(caught.value).rpartition(": ")[2])
+    assert place.parent.name.startswith("failed-")
+    assert pd.read_csv(place / "quality.csv")["rows"].sum() >= 60
+    assert "'=unknown" in (place / "quarantine.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"parameters": ("limt=2",)}, "did you mean 'limit'"),
+        ({"parameters": ("limit=two",)}, "takes a whole number, like 3"),
+        ({"parameters": ("speed=nan",)}, "takes a number"),
+        ({"parameters": ("loud=perhaps",)}, "true or false"),
+        ({"parameters": ("limit",)}, "name=value"),
+        ({"parameters": ("limit=1", "limit=2")}, "given twice"),
+        ({"parameters": ("out=elsewhere",)}, "--out instead"),
+        ({"parameters": ("import os;x=1",)}, "no notebook has this parameter"),
+        ({"only": ("07",)}, "no such notebook"),
+        ({"as_of": "yesterday"}, "YYYY-MM-DD"),
+    ],
+)
+def test_wrong_requests_are_refused_before_anything_runs(project, request_, message):
+    add(project, "01_small")
+    with pytest.raises(ParameterError, match=message):
+        report(Request("tiny", **request_))
+    assert not (project / "reports").exists()
+
+
+def test_a_second_run_at_the_same_time_is_refused_at_once(project):
+    add(project, "01_small")
+    shelf = Shelf(project / "reports/tiny")
+    with shelf.locked(), pytest.raises(LockedError, match="Another run"):
+        report(Request("tiny"))
+
+
+# -- the shelf, without notebooks
+
+
+def finished(shelf, run_id, as_of):
+    scratch = shelf.scratch(run_id)
+    (scratch / "manifest.json").write_text(json.dumps({"as_of": as_of}))
+    shelf.publish(run_id)
+    return shelf.point_latest(run_id)
+
+
+def run_id(number):
+    return f"20240101T00000000{number}Z-00aa"
+
+
+def test_latest_moves_forward_only(tmp_path):
+    shelf = Shelf(tmp_path / "tiny")
+    with shelf.locked():
+        assert finished(shelf, run_id(1), "2024-02-01")
+        assert finished(shelf, run_id(2), "2024-02-01")
+        assert not finished(shelf, run_id(3), "2024-01-01")
+        assert shelf.latest() == run_id(2)
+        assert finished(shelf, run_id(4), "2024-03-01")
+        assert shelf.latest() == run_id(4)
+
+
+def test_pruning_keeps_the_newest_and_the_latest(tmp_path):
+    shelf = Shelf(tmp_path / "tiny")
+    with shelf.locked():
+        finished(shelf, run_id(1), "2024-03-01")  # the latest by its moment
+        for number in range(2, 6):
+            finished(shelf, run_id(number), "2024-02-01")
+        shelf.prune(keep=2)
+        assert shelf.runs() == [run_id(1), run_id(4), run_id(5)]
+
+
+def test_what_dead_runs_left_is_swept_at_the_next_run(tmp_path):
+    shelf = Shelf(tmp_path / "tiny")
+    with shelf.locked():
+        shelf.scratch("dead")
+        (shelf.folder / ".latest-dead").symlink_to("dead")
+    with shelf.locked():
+        assert [path.name for path in shelf.folder.iterdir()] == [".lock"]
+
+
+# -- whole processes
+
+
+def start(project, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", "from cjlib.cli import main; main()", "report", "tiny", *arguments],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+
+def whole_runs(project):
+    shelf = Shelf(project / "reports/tiny")
+    for run in shelf.runs():
+        assert is_whole(shelf.folder / run)
+    if (shelf.folder / "latest").is_symlink():
+        assert is_whole(shelf.folder / "latest")
+    return shelf.runs()
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_half_report_and_the_next_succeeds(project):
+    add(project, "02_second")
+    moments = int(os.environ.get("CJ_TEST_KILLS", "4"))  # 50 by hand
+    began = time.monotonic()
+    assert start(project).wait() == 0
+    whole = time.monotonic() - began
+    for moment in range(moments):
+        process = start(project)
+        time.sleep(whole * (moment + 0.5) / moments)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        whole_runs(project)
+    before = whole_runs(project)
+    process = start(project)
+    assert process.wait() == 0, process.stderr.read()
+    assert len(whole_runs(project)) == len(before) + 1
+    assert not list((project / "reports/tiny").glob(".scratch-*"))
+
+
+@pytest.mark.slow
+def test_runs_started_at_once_end_in_done_or_locked_and_all_published_are_whole(project):
+    add(project, "02_second")
+    processes = [start(project) for _ in range(int(os.environ.get("CJ_TEST_RUNS", "4")))]
+    codes = [process.wait() for process in processes]
+    assert set(codes) <= {0, 75}, processes[0].stderr.read()
+    assert len(whole_runs(project)) == codes.count(0) >= 1
+
+
+@pytest.mark.slow
+def test_a_stopped_run_cleans_up(project):
+    add(project, "hanging_cell")
+    process = start(project)
+    while not list((project / "reports/tiny").glob(".scratch-*/*.ipynb")):
+        time.sleep(0.2)
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 143
+    assert names(project) == [".lock"]
