@@ -1,0 +1,264 @@
+"""Memory, stationarity, homogeneity: printed statistics, uniform under no difference, power."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cjlib import markov_tests
+from cjlib.errors import ParameterError
+from cjlib.independence import expected_counts, held_out_gain, independence_test
+
+COLUMNS = ["test", "segment", "statistic", "df", "p_value", "q_value", "effect"]
+
+KULLBACK_1 = [
+    [22, 11, 24, 2, 2, 7],
+    [5, 23, 15, 3, 42, 6],
+    [4, 21, 190, 25, 20, 34],
+    [0, 2, 14, 56, 14, 28],
+    [32, 15, 20, 10, 56, 14],
+    [5, 22, 31, 18, 13, 134],
+]
+KULLBACK_2 = [
+    [3, 6, 9, 3, 0, 8],
+    [1, 9, 3, 12, 27, 5],
+    [2, 9, 208, 32, 5, 18],
+    [0, 14, 32, 108, 40, 40],
+    [22, 14, 9, 26, 224, 14],
+    [1, 5, 13, 53, 13, 116],
+]
+
+
+def grams(sequence, order: int) -> pd.DataFrame:
+    sequence, size = list(sequence), len(sequence) - order
+    columns = {f"stage_{i + 1}": sequence[i : i + size] for i in range(order)}
+    frame = pd.DataFrame(columns | {"to_stage": sequence[order:]})
+    return frame.value_counts().rename("n").reset_index()
+
+
+def counts_frame(counts, group="segment") -> pd.DataFrame:
+    """Return a table from counts of shape (B, G, C, J)."""
+    places = np.nonzero(counts)
+    names = ["bucket", group, "from_stage", "to_stage"]
+    frame = pd.DataFrame(dict(zip(names, places, strict=True)))
+    return frame.assign(
+        n=counts[places],
+        from_stage="s" + frame["from_stage"].astype(str),
+        to_stage="s" + frame["to_stage"].astype(str),
+    )
+
+
+def simulate(generator, customers=300, groups=2, size=4, own=20.0, share=None, shift=0.0):
+    """Customers of unequal activity, each with a chain of its own around one, in one group each.
+
+    ``shift`` moves probability from state 0's first to its last outcome in the last group.
+    """
+    base = np.tile(np.arange(1, size + 1) / (size * (size + 1) / 2), (size, 1))
+    group = generator.choice(groups, customers, p=share)
+    center = np.tile(base, (customers, 1, 1))
+    last = group == groups - 1
+    center[last, 0, -1] -= shift
+    center[last, 0, 0] += shift
+    noise = generator.gamma(own * center)
+    active = 1 + generator.poisson(generator.gamma(0.5, 40, customers))
+    exits = generator.multinomial(active, np.full(size, 1 / size))
+    moves = generator.multinomial(exits, noise / noise.sum(-1, keepdims=True))
+    counts = np.zeros((256, groups, size, size))
+    np.add.at(counts, (generator.permutation(customers) % 256, group), moves)
+    return counts
+
+
+# ---- printed answers
+
+
+def test_homogeneity_as_printed_by_kullback_kupperman_and_ku():
+    result = independence_test(np.array([[KULLBACK_1, KULLBACK_2]]), support="all")
+    assert round(result.g2, 3) == 160.961
+    assert result.df == 30
+    # one move was never made in either table: it can show no difference
+    assert independence_test(np.array([[KULLBACK_1, KULLBACK_2]])).df == 29
+
+
+def test_rain_remembers_a_second_day(shared_data):
+    rain = pd.read_csv(shared_data("markov/rain.csv"))["rain"].astype(str)
+    row = markov_tests.order_test(grams(rain, 2)).iloc[0]
+    assert (round(row["pearson"], 5), round(row["statistic"], 5)) == (26.09575, 25.83702)
+    assert row["df"] == 12
+    row = markov_tests.order_test(grams(rain, 1)).iloc[0]
+    assert (round(row["statistic"], 5), row["df"]) == (192.07359, 4)
+    assert row["test"] == "order 1 against 0"
+
+
+def test_seventeen_letters():
+    letters = ["a", "b", "a", "a", "a", "a", "b", "a", "b", "a", "b", "a", "a", "b", "b", "b", "a"]
+    row = markov_tests.order_test(grams(letters, 2)).iloc[0]
+    assert (round(row["pearson"], 2), round(row["statistic"], 6)) == (0.63, 0.599161)
+    assert row["df"] == 2
+
+
+def test_preproglucacon(shared_data):
+    bases = pd.read_csv(shared_data("markov/preproglucacon.csv")).iloc[:, 1]
+    row = markov_tests.order_test(grams(bases, 2)).iloc[0]
+    assert (round(row["pearson"], 4), round(row["statistic"], 4)) == (52.8378, 55.6627)
+    assert row["df"] == 36
+
+
+def test_bic_of_nested_orders_is_the_statistic_less_its_price():
+    row = markov_tests.order_test(grams("aabbaabbabab" * 5, 1)).iloc[0]
+    assert row["bic_gain"] == pytest.approx(row["statistic"] - row["df"] * np.log(row["n"]))
+
+
+# ---- under no difference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"customers": 300},
+        {"customers": 100},
+        {"customers": 600, "share": [0.85, 0.15]},
+        {"groups": 5},
+        {"own": 1e6},
+    ],
+    ids=["two", "few customers", "unequal", "five", "one chain"],
+)
+def test_permutation_p_values_are_uniform_under_no_difference(options):
+    results = [
+        independence_test(
+            simulate(np.random.default_rng(seed), **options), n_permutations=299, seed=seed
+        )
+        for seed in range(200)
+    ]
+    by_customer = np.array([result.p_permutation for result in results])
+    assert stats.kstest(by_customer, "uniform").pvalue > 0.01
+    assert 0.01 <= (by_customer <= 0.05).mean() <= 0.10
+    if options.get("own") != 1e6:  # where customers differ, transitions are not independent
+        assert np.mean([result.p_asymptotic <= 0.05 for result in results]) > 0.15
+
+
+@pytest.mark.slow
+def test_a_change_is_found_by_chance_no_more_often_than_stated():
+    found = []
+    for seed in range(100):
+        counts = simulate(np.random.default_rng(seed), 200, groups=6)
+        points = markov_tests.change_points(
+            counts_frame(counts, "period"), n_permutations=99, seed=seed
+        )
+        found.append(points["chosen"].any())
+    assert np.mean(found) <= 0.11
+
+
+# ---- what is planted is found
+
+
+def test_a_planted_difference_is_found_in_its_cells():
+    counts = simulate(np.random.default_rng(1), 1500, groups=3, shift=0.15)
+    table = markov_tests.homogeneity_test(counts_frame(counts))
+    assert list(table.columns[:7]) == COLUMNS
+    assert table["segment"].tolist() == ["all", "0", "1", "2"]
+    assert table.loc[0, "p_value"] == 0.001
+    assert table.loc[3, "q_value"] <= 0.01
+    assert (table["effect"] > table["effect_by_chance"])[[0, 3]].all()
+    moved = markov_tests.moved_cells(counts_frame(counts), group="segment")
+    first = moved[(moved["segment"] == 2) & (moved["q_value"] <= 0.01)]
+    assert set(zip(first["from_stage"], first["to_stage"], strict=True)) == {
+        ("s0", "s0"),
+        ("s0", "s3"),
+    }
+    np.testing.assert_allclose(first.set_index("to_stage")["effect"]["s0"], 0.15, atol=0.05)
+
+
+def test_a_planted_change_is_dated():
+    generator = np.random.default_rng(2)
+    before, after = (simulate(generator, 800, groups=1, shift=shift) for shift in (0.0, 0.12))
+    thin = [generator.binomial(before.astype(int), 0.25) for _ in range(4)]
+    thin += [generator.binomial(after.astype(int), 0.25) for _ in range(4)]
+    counts = np.concatenate(thin, axis=1)
+    frame = counts_frame(counts, "period")
+    points = markov_tests.change_points(frame)
+    assert points.loc[points["chosen"], "period"].tolist() == [4]
+    assert markov_tests.stationarity_test(frame).loc[0, "p_value"] <= 0.005
+
+
+def chains_with_memory(generator, weight: float, customers: int = 400) -> pd.DataFrame:
+    """Two-state chains in which the stage before last matters by ``weight``."""
+    state = generator.integers(0, 2, (customers, 2))
+    older, last = state.T
+    rows = []
+    for _ in range(12):
+        chance = 0.3 + 0.2 * last + weight * (older - 0.5)
+        new = (generator.random(customers) < chance).astype(int)
+        rows.append(
+            pd.DataFrame({"stage_1": older, "stage_2": last, "to_stage": new})
+            .assign(bucket=np.arange(customers) % 256)
+            .astype({"stage_1": str, "stage_2": str, "to_stage": str})
+        )
+        older, last = last, new
+    return pd.concat(rows).value_counts().rename("n").reset_index()
+
+
+def test_memory_is_found_where_planted_and_not_where_absent():
+    planted = markov_tests.order_test(chains_with_memory(np.random.default_rng(0), 0.3)).iloc[0]
+    assert planted["p_value"] <= 0.005
+    assert planted["held_out_lower"] > 0
+    assert planted["order"] == 2
+    absent = markov_tests.order_test(chains_with_memory(np.random.default_rng(1), 0.0)).iloc[0]
+    assert absent["order"] == 1
+    assert absent["held_out_gain"] < 0.001
+
+
+def test_customers_not_learned_from_decide_not_the_sample():
+    # ten groups without any difference: fitted they always look better, held out they do not
+    counts = simulate(np.random.default_rng(3), 300, groups=10, own=1e6)
+    fitted = independence_test(counts, n_permutations=0).g2
+    assert fitted > 0
+    assert held_out_gain(counts).upper < 0.002
+    assert np.isnan(held_out_gain(counts[:5]).estimate)
+
+
+# ---- properties
+
+
+def test_relabelling_and_order_of_groups_change_nothing():
+    counts = simulate(np.random.default_rng(5))
+    one = independence_test(counts, seed=3)
+    other = independence_test(counts[:, ::-1][:, :, [2, 0, 3, 1]][..., [3, 2, 1, 0]], seed=3)
+    assert other.g2 == pytest.approx(one.g2)
+    assert other.df == one.df
+    assert other.effect == pytest.approx(one.effect)
+    assert other.p_permutation == pytest.approx(one.p_permutation)
+
+
+def test_expected_counts_keep_the_margins():
+    total = simulate(np.random.default_rng(6)).sum(0)
+    expected = expected_counts(total)
+    np.testing.assert_allclose(expected.sum(0), total.sum(0))
+    np.testing.assert_allclose(expected.sum(-1), total.sum(-1))
+
+
+def test_total_variation_is_the_share_that_goes_elsewhere():
+    counts = np.array([[[[60.0, 40.0]], [[40.0, 60.0]]]])
+    assert independence_test(counts).effect == pytest.approx(0.1)
+
+
+def test_families_are_corrected_together():
+    counts = counts_frame(simulate(np.random.default_rng(8), groups=2))
+    one = markov_tests.homogeneity_test(counts)
+    joined = markov_tests.as_family(one, one, one.assign(p_value=1.0))
+    np.testing.assert_allclose(joined["q_value"], stats.false_discovery_control(joined["p_value"]))
+
+
+def test_one_group_alone_has_nothing_to_be_compared_with():
+    counts = simulate(np.random.default_rng(9), groups=1)
+    result = independence_test(counts)
+    assert result.df == 0
+    assert np.isnan(result.p_value)
+    assert markov_tests.change_points(counts_frame(counts, "period")).empty
+
+
+def test_tables_of_another_form_are_refused():
+    with pytest.raises(ParameterError, match="count them by segment"):
+        markov_tests.homogeneity_test(pd.DataFrame({"from_stage": [], "to_stage": [], "n": []}))
+    with pytest.raises(ParameterError, match="ngrams"):
+        markov_tests.order_test(pd.DataFrame({"to_stage": [], "n": []}))
