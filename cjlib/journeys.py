@@ -92,7 +92,8 @@ def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
         customer_id, bucket, journey, visit, stage, position, role, started, ended, events,
         purchases, value (sum), sentiment (mean), next_stage (``lost`` at the end of a lost
         journey, missing where the journey is open), left (the next visit's start; for ``lost``
-        the moment when the silence was complete; missing where open).
+        the moment when the silence was complete; missing where open), settled (``inactivity``
+        has passed since the visit, so that its next stage would be known whatever it is).
     """
     keys = ["customer_id", "bucket", "journey", "visit", "stage", "position", "role"]
     visits = events.group_by(keys).agg(
@@ -104,19 +105,18 @@ def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
         sentiment=events.sentiment.mean(),
     )
     by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
-    by_customer = ibis.window(group_by="customer_id", order_by=["journey", "visit"])
     visits = visits.mutate(
         following=visits.stage.lead().over(by_journey),
         following_start=visits.started.lead().over(by_journey),
-        last=visits.stage.lead().over(by_customer).isnull(),
+        silence_over=visits.ended + _interval(inactivity),
     )
-    silence_over = visits.ended + _interval(inactivity)
-    unseen = visits.last & (silence_over >= ibis.timestamp(as_of))
-    lost = visits.following.isnull() & ~unseen
+    settled = visits.silence_over < ibis.timestamp(as_of)
+    lost = visits.following.isnull() & settled
     return visits.mutate(
         next_stage=lost.ifelse("lost", visits.following),
-        left=lost.ifelse(silence_over, visits.following_start),
-    ).drop("following", "following_start", "last")
+        left=lost.ifelse(visits.silence_over, visits.following_start),
+        settled=settled,
+    ).drop("following", "following_start", "silence_over")
 
 
 def journey_table(visits: ir.Table) -> ir.Table:
@@ -166,9 +166,14 @@ def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     Returns
     -------
     Table
-        [*by, from_stage, to_stage, n, customers]. Open ends are not among them.
+        [*by, from_stage, to_stage, n, customers].
+
+    Notes
+    -----
+    Only settled visits count. Of the visits shortly before ``as_of`` the moves are seen at once
+    and the losses not yet, so counting whatever is known would understate every loss.
     """
-    closed = visits.filter(visits.next_stage.notnull())
+    closed = visits.filter(visits.settled)
     closed = closed.rename(from_stage="stage", to_stage="next_stage")
     return closed.group_by([*by, "from_stage", "to_stage"]).agg(
         n=closed.count(), customers=closed.customer_id.nunique()
@@ -189,13 +194,13 @@ def ngram_counts(visits: ir.Table, order: int, by: Sequence[str] = ()) -> ir.Tab
     -------
     Table
         [*by, stage_1, …, stage_order (oldest first), to_stage, n]. Visits too early in their
-        journey to have that history are left out, open ends too.
+        journey to have that history are left out, unsettled ones too.
     """
     by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
     history = {
         f"stage_{order - back}": (visits.stage.lag(back).over(by_journey) if back else visits.stage)
         for back in range(order - 1, -1, -1)
     }
-    runs = visits.select(*by, **history, to_stage=visits.next_stage)
-    runs = runs.filter(runs.stage_1.notnull(), runs.to_stage.notnull())
+    runs = visits.select(*by, **history, to_stage=visits.next_stage, settled=visits.settled)
+    runs = runs.filter(runs.stage_1.notnull(), runs.settled)
     return runs.group_by([*by, *history, "to_stage"]).agg(n=runs.count())
