@@ -237,13 +237,12 @@ def read_source(
             table = con.read_parquet(names, file_row_number=True, filename=True)
         except Exception as error:
             raise ContractError(f"{paths[0]}: is no readable Parquet file: {error}") from None
-        order = ibis.row_number().over(order_by=[table.filename, table.file_row_number])
-        text = _as_text(
-            table.drop("filename", "file_row_number"),
+        table = table.mutate(
+            _row=ibis.row_number().over(order_by=[table.filename, table.file_row_number]),
             _file=table.filename.re_extract(r"([^/\\]*)$", 1),
             _line=table.file_row_number + 1,
-            _row=order,
-        )
+        ).drop("filename", "file_row_number")
+        text = _as_text(table, **{name: table[name] for name in ("_row", "_file", "_line")})
     else:
         _csv_to_parquet(paths, dataset, scratch / "raw.parquet", progress)
         text = con.read_parquet(str(scratch / "raw.parquet"))
