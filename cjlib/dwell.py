@@ -5,7 +5,6 @@ to then and is censored, neither dropped nor counted as an exit. The engine retu
 by stage, exit and rounded days (`dwell_counts`), which is all that the curves need.
 """
 
-import datetime as dt
 from collections.abc import Hashable, Sequence
 
 import ibis
@@ -23,32 +22,6 @@ DAY = 86_400
 
 def _seconds(until: ir.Value, since: ir.Value) -> ir.Value:
     return until.epoch_seconds() - since.epoch_seconds()
-
-
-def settled(visits: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta) -> ir.Table:
-    """Keep the visits whose way on is known by now, whichever way it is.
-
-    A move is seen at once, a loss only when the silence is complete. Among the visits of the last
-    days those that moved are therefore known and those that will be lost are not: counted as they
-    come, the newest period would seem to lose nobody. A visit that ended longer than
-    ``inactivity`` ago has no such advantage.
-
-    Parameters
-    ----------
-    visits : Table
-        Stage visits with ``ended``.
-    as_of : Timestamp
-        The moment of the report.
-    inactivity : timedelta
-        The longest silence within a journey.
-
-    Returns
-    -------
-    Table
-        For ``transition_counts``; curves of `survival` need all visits, they know about censoring.
-    """
-    horizon = pd.Timestamp(as_of) - pd.Timedelta(inactivity)
-    return visits.filter(visits.ended < ibis.timestamp(horizon))
 
 
 def dwell_counts(
@@ -95,7 +68,7 @@ def move_days(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     Table
         [*by, from_stage, to_stage, n, days (sum)]. Open visits made no move.
     """
-    moved = visits.filter(visits.next_stage.notnull())
+    moved = visits.filter(visits.settled)
     moved = moved.mutate(days=_seconds(moved.left, moved.started) / DAY)
     moved = moved.rename(from_stage="stage", to_stage="next_stage")
     return moved.group_by([*by, "from_stage", "to_stage"]).agg(
@@ -120,7 +93,7 @@ def repeat_purchases(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
         [*by, from_stage, to_stage, n, customers, days (sum)]: rows to add to those of
         ``transition_counts`` and `move_days`.
     """
-    again = visits.filter(visits.purchases > 1)
+    again = visits.filter(visits.settled, visits.purchases > 1)
     again = again.mutate(
         from_stage=again.stage,
         to_stage=again.stage,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import logsumexp
+from scipy.special import logsumexp, xlogy
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -69,7 +69,7 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         *,
         n_init: int = 8,
         max_iter: int = 500,
-        tol: float = 1e-6,
+        tol: float = 1e-5,
         smoothing: float = 1.0,
         seed: int = 0,
     ):
@@ -176,14 +176,17 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         return np.where(self._possible[:, None], logs, 0.0)
 
     def _first_guess(self, rows, times, generator) -> tuple[np.ndarray, np.ndarray]:
-        chance = np.asarray(rows.sum(1)).ravel() * times
-        batch = min(rows.shape[0], 10)
-        counts = np.empty((rows.shape[1], self.n_components))
-        for c in range(self.n_components):
-            picked = generator.choice(rows.shape[0], batch, p=chance / chance.sum())
-            counts[:, c] = np.asarray(rows[picked].sum(0)).ravel()
+        # as k-means++ does: each chain begins at a customer whom the chains so far tell badly
+        at_best = _saturated(rows, self._block)
+        picked, told, badly = [], np.full(rows.shape[0], -np.inf), times
+        for _ in range(self.n_components):
+            picked.append(generator.choice(len(badly), p=badly / badly.sum()))
+            one = self._normalise(rows[[picked[-1]]].toarray().T + 2 * self._center[:, None])
+            told = np.maximum(told, (rows @ one)[:, 0])
+            badly = (np.maximum(at_best - told, 0) + 1e-12) * times
+        counts = rows[picked].toarray().T
         weights = np.full(self.n_components, 1 / self.n_components)
-        return weights, self._normalise(counts + 5 * self._center[:, None])
+        return weights, self._normalise(counts + 2 * self._center[:, None])
 
     def _climb(self, rows, times, weights, logs, steps):
         columns, total = rows.T.tocsr(), times.sum()
@@ -260,6 +263,16 @@ def _distinct(counts: sparse.csr_array) -> tuple[sparse.csr_array, np.ndarray, n
     return counts[first], inverse, np.bincount(inverse).astype(float)
 
 
+def _saturated(rows: sparse.csr_array, block: np.ndarray) -> np.ndarray:
+    """Return each row's log-likelihood under the chain that fits it alone."""
+    within = sparse.csr_array((np.ones(len(block)), (np.arange(len(block)), block)))
+    cells = rows.copy()
+    cells.data = xlogy(cells.data, cells.data)
+    totals = rows @ within
+    totals.data = xlogy(totals.data, totals.data)
+    return np.asarray(cells.sum(1)).ravel() - np.asarray(totals.sum(1)).ravel()
+
+
 def _responsibilities(counts, weights, logs) -> tuple[np.ndarray, np.ndarray]:
     joint = counts @ logs + np.log(weights)
     likelihood = logsumexp(joint, axis=1)
@@ -305,14 +318,18 @@ def choose_components(
     sample = data.take(np.sort(rows))
     fold = generator.permutation(len(sample)) % folds
     scores, criteria = [], []
-    for number in candidates:
-        model = MarkovMixture(number, seed=seed, **options)
-        held_out = np.empty(len(sample))
-        for part in range(folds):
-            model.fit(sample.take(np.flatnonzero(fold != part)))
-            held_out[fold == part] = model.score_samples(sample.take(np.flatnonzero(fold == part)))
-        scores.append(held_out)
-        criteria.append(model.fit(sample).bic())
+    with warnings.catch_warnings():
+        # a chain too many gains a little for very long; that is no news here
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for number in candidates:
+            model = MarkovMixture(number, seed=seed, **options)
+            held_out = np.empty(len(sample))
+            for part in range(folds):
+                model.fit(sample.take(np.flatnonzero(fold != part)))
+                others = np.flatnonzero(fold == part)
+                held_out[others] = model.score_samples(sample.take(others))
+            scores.append(held_out)
+            criteria.append(model.fit(sample).bic())
     means = np.array([score.mean() for score in scores])
     best = int(means.argmax())
     behind = [scores[best] - score for score in scores]

@@ -163,7 +163,7 @@ def customer_transitions(log) -> TransitionData:
         return column.cases(*place.items(), else_=ibis.null("int64"))
 
     origin = code(visits.stage)
-    moves = visits.filter(visits.next_stage.notnull()).select(
+    moves = visits.filter(visits.settled).select(
         "customer_id", cell=len(states) * (1 + origin) + code(visits.next_stage)
     )
     starts = visits.filter(visits.visit == 0).select("customer_id", cell=origin)

@@ -1,7 +1,5 @@
 """Time in a stage: textbook curves, censoring, competing exits, rates."""
 
-import datetime as dt
-
 import ibis
 import numpy as np
 import pandas as pd
@@ -26,6 +24,7 @@ def visits_of(rows) -> ibis.Table:
         left=left.astype("datetime64[us]"),
         ended=started.astype("datetime64[us]"),
         purchases=1,
+        settled=left.notna(),
     )
     schema = {
         "customer_id": "string",
@@ -36,6 +35,7 @@ def visits_of(rows) -> ibis.Table:
         "ended": "timestamp",
         "left": "timestamp",
         "purchases": "int64",
+        "settled": "boolean",
     }
     return ibis.memtable(frame[list(schema)], schema=schema)
 
@@ -156,18 +156,6 @@ def test_repeat_purchases_are_moves_of_a_stage_to_itself():
         1,
         4,
     ]
-
-
-def test_settled_visits_are_those_whose_loss_would_be_known():
-    visits = visits_of(
-        [
-            ("c1", "a", 1.0, "b", "2025-02-27"),
-            ("c2", "a", None, None, "2025-02-27"),
-            ("c3", "a", 21.0, "lost", "2025-02-01"),
-        ]
-    )
-    kept = dwell.settled(visits, AS_OF, dt.timedelta(days=21)).to_pandas()
-    assert kept["customer_id"].tolist() == ["c3"]
 
 
 def clustered(generator, customers=250):
