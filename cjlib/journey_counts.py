@@ -8,6 +8,8 @@ from cjlib.log import Log
 from cjlib.uncertainty import bucket_array
 
 VISIT = ["customer_id", "journey", "visit"]
+LENGTHS = (0, 1, 2, 3, 4, 6, 10)  # numbers of events at which the classes of length begin
+OUTCOMES = ("closed", "advanced", "lost", "followed", "bought")
 
 
 def customer_counts(log: Log) -> tuple[list[int], np.ndarray]:
@@ -39,8 +41,9 @@ def visit_facts(log: Log) -> ibis.Table:
     advanced = (next_position > visits.position) | visits.next_stage.isin(log.stages.purchase)
     followed = until <= ibis.timestamp(str(log.as_of))
     return visits.mutate(
-        closed=_int(visits.next_stage.notnull()),
-        advanced=_int(visits.next_stage.notnull() & advanced),
+        length=_length(visits.events),
+        closed=_int(visits.settled),
+        advanced=_int(visits.settled & advanced),
         lost=_int(visits.next_stage == "lost"),
         followed=_int(followed),
         bought=_int(followed & (visits.purchased.min().over(onward) <= until)),
@@ -54,37 +57,58 @@ def _with_steps(events: ibis.Table) -> ibis.Table:
 
 
 def visits_by_bucket(visits: ibis.Table) -> ibis.Table:
-    """Return, by bucket and stage, customers, journeys, visits and where the visits led."""
-    sums = {name: visits[name].sum() for name in ("closed", "advanced", "lost", "followed")}
+    """Count customers, journeys and visits by bucket and stage."""
     journeys = visits.group_by(["bucket", "stage", "customer_id", "journey"]).agg(
-        visits=visits.count(), bought=visits.bought.sum(), **sums
+        visits=visits.count(), **{name: visits[name].sum() for name in OUTCOMES}
     )
-    names = ("visits", "bought", *sums)
     return journeys.group_by(["bucket", "stage"]).agg(
         customers=journeys.customer_id.nunique(),
         journeys=journeys.count(),
-        **{name: journeys[name].sum() for name in names},
+        **{name: journeys[name].sum() for name in ("visits", *OUTCOMES)},
     )
 
 
-def touchpoints_by_bucket(log: Log, visits: ibis.Table) -> ibis.Table:
-    """Count the visits in which each touchpoint occurred, and where they led, by bucket."""
-    events = _with_steps(log.events)
-    touches = events.group_by([*VISIT, "touchpoint", "initiator", "medium"]).agg(
-        step=events.step.min(), **feelings(events)
+def outcomes_by_length(visits: ibis.Table) -> ibis.Table:
+    """Count by bucket, stage and class of length where visits led."""
+    return visits.group_by(["bucket", "stage", "length"]).agg(
+        **{name: visits[name].sum() for name in OUTCOMES}
     )
-    facts = ["bucket", "stage", "closed", "advanced", "lost", "followed", "bought"]
-    joined = touches.join(visits.select(*VISIT, *facts, "purchase_step"), VISIT)
-    undecided = joined.purchase_step.isnull() | (joined.step < joined.purchase_step)
+
+
+def touchpoints_by_bucket(events: ibis.Table) -> ibis.Table:
+    """Count by bucket and touchpoint events, customers and feelings."""
+    return events.group_by(["bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
+        customers=events.customer_id.nunique(), **feelings(events)
+    )
+
+
+def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
+    """Count by bucket and touchpoint the visits with it and where they led.
+
+    Also by their class of ``length`` and by the class of length that they would have without the
+    touchpoint (``others``). ``at_risk`` are the followed visits in which no purchase had happened
+    when it came.
+    """
+    events = _with_steps(events)
+    touches = events.group_by([*VISIT, "touchpoint"]).agg(
+        step=events.step.min(), own=events.count()
+    )
+    facts = visits.select(*VISIT, "bucket", "events", "length", *OUTCOMES, "purchase_step")
+    joined = touches.join(facts, VISIT)
+    undecided = _int(joined.purchase_step.isnull() | (joined.step < joined.purchase_step))
     joined = joined.mutate(
-        at_risk=joined.followed * _int(undecided), at_risk_bought=joined.bought * _int(undecided)
+        others=_length(joined.events - joined.own),
+        at_risk=joined.followed * undecided,
+        at_risk_bought=joined.bought * undecided,
     )
-    added = ["n", "felt", "feeling", "negative", *facts[2:], "at_risk", "at_risk_bought"]
-    return joined.group_by(["bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
-        customers=joined.customer_id.nunique(),
-        visits=joined.count(),
-        **{name: joined[name].sum() for name in added},
+    added = (*OUTCOMES, "at_risk", "at_risk_bought")
+    return joined.group_by(["bucket", "touchpoint", "length", "others"]).agg(
+        visits=joined.count(), **{name: joined[name].sum() for name in added}
     )
+
+
+def _length(events: ibis.expr.types.IntegerValue) -> ibis.expr.types.IntegerValue:
+    return sum(_int(events >= begins) for begins in LENGTHS[1:])
 
 
 def feelings(events: ibis.Table) -> dict[str, ibis.Value]:
@@ -106,7 +130,8 @@ def bucket_counts(
     frame: pd.DataFrame, cells: list[str], buckets: list[int], levels: dict[str, list]
 ) -> dict[str, np.ndarray]:
     """Return each counted (numeric) column of a GROUP BY bucket as an array (B, *cells)."""
-    names = [name for name in frame.select_dtypes("number").columns if name != "bucket"]
+    cell_names = {"bucket", *cells}
+    names = [name for name in frame.select_dtypes("number").columns if name not in cell_names]
     levels = {cell: levels[cell] for cell in cells}
     array = bucket_array(frame, cells, names, buckets=buckets, levels=levels)
     return {name: array[..., i] for i, name in enumerate(names)}

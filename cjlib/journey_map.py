@@ -2,31 +2,38 @@
 
 Counted on the engine by bucket of customers, so that every figure carries its interval. The unit of
 every comparison is the *stage visit*: the visits of a stage in which a touchpoint occurred against
-the visits of the same stage without it. Customers who meet a touchpoint may differ from those who
-do not, so the differences are associations, not effects.
+the visits of the same stage without it that have as many other events (a long visit meets more
+touchpoints, whatever they do). Customers who meet a touchpoint may still differ from those who do
+not, so the differences are associations, not effects.
 
 Where visits lead:
 
 * ``advance_rate``: share of the closed visits whose next stage lies later in the model or carries
   the purchase (so a return from after the purchase to buying again counts as an advance);
 * ``drop_off_rate``: share of the closed visits after which the journey was lost. Open visits, whose
-  end has not been seen, count in neither.
+  end has not been seen, and those so young that only an early end could have been (not settled),
+  count in neither.
 """
 
 import numpy as np
 import pandas as pd
 
 from cjlib.journey_counts import (
+    LENGTHS,
+    OUTCOMES,
     bucket_counts,
     customer_counts,
     feelings,
+    outcomes_by_length,
     total,
+    touched_by_length,
     touchpoints_by_bucket,
     visit_facts,
     visits_by_bucket,
 )
 from cjlib.log import Log
 from cjlib.uncertainty import (
+    Difference,
     Interval,
     benjamini_hochberg,
     difference_test,
@@ -64,8 +71,8 @@ def stage_table(log: Log) -> pd.DataFrame:
     days = (
         visits.group_by("stage")
         .agg(
-            median_days=dwell.median(),
-            median_days_onward=dwell.median(where=visits.next_stage != "lost"),
+            median_days=dwell.median(where=visits.settled),
+            median_days_onward=dwell.median(where=visits.settled & (visits.next_stage != "lost")),
         )
         .to_pandas()
         .set_index("stage")
@@ -121,81 +128,85 @@ def journey_map(log: Log) -> pd.DataFrame:
           the events with a feeling;
         * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
         * ``pain`` with ``pain_lower``, ``pain_upper``, ``p_value``, ``q_value``: drop-off rate of
-          the visits with the touchpoint minus that of the same stage's visits without it, tested by
-          customers, the q-value over all touchpoints tested;
+          the visits with the touchpoint minus that of the same stage's visits without it but with
+          as many other events (1, 2, 3, 4 to 5, 6 to 9, 10 or more, weighted as the visits with
+          it), tested by customers, the q-value over all touchpoints tested;
         * ``later_purchase`` with ``later_purchase_lower``, ``later_purchase_upper``,
           ``later_purchase_q``: the chance that a purchase follows, with the touchpoint minus
-          without it. A purchase follows when the same customer buys within the churn horizon of the
-          visit's start. Left out are visits whose horizon is not over yet, and visits in which the
-          purchase had already happened when the touchpoint came; touchpoints that are purchases
-          themselves, or mostly come after one in their visit, are not tested;
+          without it, compared in the same way. A purchase follows when the same customer buys
+          within the churn horizon of the visit's start. Left out are visits whose horizon is not
+          over yet, and visits in which the purchase had already happened when the touchpoint came;
+          touchpoints that are purchases themselves, or mostly come after one in their visit, are
+          not tested;
         * ``moment_of_truth``: whether that difference is at least 5 points either way with a
           q-value below 0.05;
         * ``pain_point``: whether ``pain`` is at least 5 points with a q-value below 0.05.
 
         Differences are NaN where fewer customers than the dataset's ``smallest_group`` met the
-        touchpoint in closed visits, or went without it.
+        touchpoint, or fewer visits than that can be compared (``compared``: the lesser of the
+        closed visits with it and without it that have a counterpart).
     """
     buckets, customers = customer_counts(log)
     visits = visit_facts(log)
-    with_touch = touchpoints_by_bucket(log, visits).to_pandas()
-    known = with_touch.drop_duplicates("touchpoint").set_index("touchpoint").sort_index()
-    names = list(known.index)
-    positions = log.stages.positions
-    place = known["stage"].map(positions).to_numpy(dtype=int)
-    has = bucket_counts(with_touch, ["touchpoint"], buckets, levels={"touchpoint": names})
-    stage = bucket_counts(
-        visits_by_bucket(visits).to_pandas(),
-        ["stage"],
-        buckets,
-        levels={"stage": log.stages.names},
+    touched = touchpoints_by_bucket(log.events).to_pandas()
+    known = touched.drop_duplicates("touchpoint").set_index("touchpoint").sort_index()
+    place = known["stage"].map(log.stages.positions).to_numpy(dtype=int)
+    levels = {
+        "touchpoint": list(known.index),
+        "stage": log.stages.names,
+        "length": range(len(LENGTHS)),
+        "others": range(len(LENGTHS)),
+    }
+    met = bucket_counts(touched, ["touchpoint"], buckets, levels)
+    by_length = touched_by_length(log.events, visits).to_pandas()
+    has = bucket_counts(by_length, ["touchpoint", "others"], buckets, levels)
+    had = bucket_counts(by_length, ["touchpoint", "length"], buckets, levels)
+    led = bucket_counts(
+        outcomes_by_length(visits).to_pandas(), ["stage", "length"], buckets, levels
     )
-    rest = {name: stage[name][:, place] - has[name] for name in ("closed", "lost")}
-    rest |= {name: stage[name][:, place] - has[name] for name in ("followed", "bought")}
+    lacks = {name: led[name][:, place] - had[name] for name in OUTCOMES}
+    whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
 
     table = pd.DataFrame(
         {
             "stage": known["stage"].to_numpy(),
             "position": place,
             "role": known["stage"].map(log.stages.roles).to_numpy(),
-            "touchpoint": names,
+            "touchpoint": list(known.index),
             "initiator": known["initiator"].to_numpy(),
             "medium": known["medium"].to_numpy(),
-            "n": total(has["n"]),
-            "customers": total(has["customers"]),
-            "visits": total(has["visits"]),
-            "closed": total(has["closed"]),
+            "n": total(met["n"]),
+            "customers": total(met["customers"]),
+            "visits": total(whole["visits"]),
+            "closed": total(whole["closed"]),
         }
     )
-    _put(table, "reach", proportion(has["customers"], customers[:, None], alike=1.0))
-    feeling = _within(ratio(has["feeling"], has["felt"]))
+    _put(table, "reach", proportion(met["customers"], customers[:, None], alike=1.0))
+    feeling = _within(ratio(met["feeling"], met["felt"]))
     table["sentiment"] = feeling.estimate
     table["lower"], table["upper"] = feeling.lower, feeling.upper
-    table["negative_share"] = proportion(has["negative"], has["felt"]).estimate
-    _put(table, "advance_rate", proportion(has["advanced"], has["closed"]))
-    _put(table, "drop_off_rate", proportion(has["lost"], has["closed"]))
+    table["negative_share"] = proportion(met["negative"], met["felt"]).estimate
+    _put(table, "advance_rate", proportion(whole["advanced"], whole["closed"]))
+    _put(table, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
 
     least = log.dataset.privacy.smallest_group
-    customers_without = stage["customers"].sum(axis=0)[place] - has["customers"].sum(axis=0)
-    seldom = table["customers"] < least
-    # A customer may have visits of both kinds: then enough visits without the touchpoint will do.
-    rare = seldom | ((customers_without < least) & (rest["closed"].sum(axis=0) < 2 * least))
-    pain = difference_test(has["lost"], has["closed"], rest["lost"], rest["closed"])
-    table["pain"] = np.where(rare, np.nan, pain.effect)
-    table["pain_lower"] = np.where(rare, np.nan, pain.lower)
-    table["pain_upper"] = np.where(rare, np.nan, pain.upper)
-    table["p_value"] = np.where(rare, np.nan, pain.p_value)
-    table["q_value"] = benjamini_hochberg(table["p_value"])
+    table["compared"] = _compared(has["closed"], lacks["closed"])
+    few = table["customers"] < least
+    few |= table["compared"] < least
+    pain = difference_test(has["lost"], has["closed"], lacks["lost"], lacks["closed"], strata=True)
+    p_value = _put_difference(table, "pain", pain, few)
+    table["p_value"], table["q_value"] = p_value, benjamini_hochberg(p_value)
     table["pain_point"] = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
 
-    later = difference_test(has["at_risk_bought"], has["at_risk"], rest["bought"], rest["followed"])
-    untold = rare | table["touchpoint"].isin(log.dataset.journey.purchase)
-    at_risk = has["at_risk"].sum(axis=0)
-    untold |= (at_risk < least) | (2 * at_risk < has["followed"].sum(axis=0))
-    table["later_purchase"] = np.where(untold, np.nan, later.effect)
-    table["later_purchase_lower"] = np.where(untold, np.nan, later.lower)
-    table["later_purchase_upper"] = np.where(untold, np.nan, later.upper)
-    table["later_purchase_q"] = benjamini_hochberg(np.where(untold, np.nan, later.p_value))
+    decided = 2 * whole["at_risk"].sum(axis=0) < whole["followed"].sum(axis=0)
+    few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
+    few |= table["customers"] < least
+    few |= _compared(has["at_risk"], lacks["followed"]) < least
+    later = difference_test(
+        has["at_risk_bought"], has["at_risk"], lacks["bought"], lacks["followed"], strata=True
+    )
+    p_value = _put_difference(table, "later_purchase", later, few)
+    table["later_purchase_q"] = benjamini_hochberg(p_value)
     table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
         table["later_purchase_q"] < FOUND
     )
@@ -206,6 +217,26 @@ def journey_map(log: Log) -> pd.DataFrame:
 def _put(table: pd.DataFrame, name: str, interval: Interval) -> None:
     table[name] = interval.estimate
     table[f"{name}_lower"], table[f"{name}_upper"] = interval.lower, interval.upper
+
+
+def _put_difference(
+    table: pd.DataFrame, name: str, found: Difference, few: pd.Series
+) -> np.ndarray:
+    """Add a difference and its limits, missing where `few`; return its p-values alike."""
+    for column, values in (
+        (name, found.effect),
+        (f"{name}_lower", found.lower),
+        (f"{name}_upper", found.upper),
+    ):
+        table[column] = np.where(few, np.nan, values)
+    return np.where(few, np.nan, found.p_value)
+
+
+def _compared(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
+    """Return how many visits can be compared: the lesser of those with and those without."""
+    has, lacks = has.sum(axis=0), lacks.sum(axis=0)
+    both = (has > 0) & (lacks > 0)
+    return np.minimum((has * both).sum(axis=-1), (lacks * both).sum(axis=-1)).astype(int)
 
 
 def _within(interval: Interval) -> Interval:
