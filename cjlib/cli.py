@@ -50,12 +50,13 @@ def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> N
     from cjlib.run import Request
     from cjlib.run import report as run
 
-    request = Request(dataset, only=tuple(only.split(",")), parameters=parameters, **options)
+    chosen = tuple(name.strip() for name in only.split(",") if name.strip())
+    request = Request(dataset, only=chosen, parameters=parameters, **options)
     with watch() as progress:
         published = run(request, progress)
     if not published.latest:
-        why = "of a part of the notebooks" if only else "older than the latest"
-        click.echo(f"`latest` stays where it is: this report is {why}.", err=True)
+        why = "holds only some notebooks" if chosen else "is of an earlier moment"
+        click.echo(f"`latest` stays where it is: this report {why}.", err=True)
     click.echo(_short(published.index))
 
 

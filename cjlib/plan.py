@@ -79,7 +79,7 @@ def make_plan(request: Request, folder: Path) -> Plan:
 def pick_notebooks(folder: Path, only: Iterable[str]) -> list[Path]:
     """Return the notebooks to run, in order: all, or those whose number or name is given."""
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    only = [wanted.strip() for wanted in only if wanted.strip()]
+    only = list(only)
     for wanted in only:
         if not any(_is_called(path, wanted) for path in notebooks):
             names = ", ".join(path.stem for path in notebooks)

@@ -2,9 +2,10 @@
 
 What counts as showing an id: the id as whole words, where it has four characters or more (an id of
 digits alone: five or more, and not as part of a decimal or of a longer number). Shorter ids are no
-different from figures and cannot be told apart. Words that stand in the notebook's own text, in the
-stage model or in the dataset file do not come from the customers, and are passed over. Pictures
-cannot be read.
+different from figures and cannot be told apart; ids of more than eight words are not sought. Ids
+that are also words of the notebook's own text, of the stage model or of the dataset file are passed
+over: there they do not come from customers. An e-mail address or a phone number is never passed
+over. Pictures cannot be read.
 """
 
 import csv
@@ -22,9 +23,9 @@ import pyarrow.parquet
 
 from cjlib.errors import PrivacyError
 
-_LONGEST = 8  # words of an id that are compared
+_LONGEST = 8  # words of an id
 _WORD = re.compile(r"\w+")
-_CORE = r"[\p{L}\p{N}_]+(?:[^\p{L}\p{N}_]+[\p{L}\p{N}_]+){0,7}"  # an id's first words, for RE2
+_CORE = r"(?s)[\p{L}\p{N}_].*[\p{L}\p{N}_]"  # an id without marks at its ends, for RE2
 _EMAIL = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
 _PHONES = (
     # international: + or 00, then 8 to 15 digits in groups
@@ -88,8 +89,7 @@ def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterato
             content = path.read_text(encoding="utf-8")
             text = page_text(content) if path.suffix == ".html" else notebook_text(content)
             for found in {*_EMAIL.findall(text), *phone_numbers(text)}:
-                if found not in known:
-                    yield Leak(name, "e-mail address" if "@" in found else "phone number", found)
+                yield Leak(name, "e-mail address" if "@" in found else "phone number", found)
             candidates[name] = set(spans(text)) - passed
         elif every_file and path.suffix in (".parquet", ".csv"):
             candidates[name] = {span for cell in _cells(path) for span in spans(cell)} - passed
@@ -124,13 +124,14 @@ def _header(path: Path) -> list[str]:
 
 
 def raw_ids(candidates: Iterable[str], ids: ir.Table) -> set[str]:
-    """Return those candidates that are the first words of a customer's id."""
+    """Return those candidates that are a customer's id, but for marks at its ends."""
     candidates = list(candidates)
     if not candidates:
         return set()
-    core = ids.customer_id.re_extract(_CORE, 0).re_replace(r"\s+", " ")
-    own = ids.select(text=core).distinct()
-    return set(own.semi_join(ibis.memtable({"text": candidates}), "text").to_pandas()["text"])
+    core = ids.customer_id.re_extract(_CORE, 0)
+    spaced = core.contains("  ") | core.contains("\t") | core.contains("\n")
+    own = ids.select(text=spaced.ifelse(core.re_replace(r"\s+", " "), core))
+    return set(own.semi_join(ibis.memtable({"text": candidates}), "text").text.to_pandas())
 
 
 def spans(text: str) -> Iterator[str]:
@@ -141,7 +142,7 @@ def spans(text: str) -> Iterator[str]:
         for first, (start, _) in enumerate(words):
             for _, end in words[first : first + _LONGEST]:
                 span = line[start:end]
-                if _could_be_an_id(span, line[:start][-2:], line[end:][:2]):
+                if _could_be_an_id(span, line[max(start - 2, 0) : start], line[end : end + 2]):
                     yield span
 
 

@@ -106,11 +106,13 @@ def trust_line(rows: Mapping[str, int]) -> str:
     rows : mapping
         Counts under ``read``, ``kept``, ``quarantined`` and ``duplicates``.
     """
-    share = rows["kept"] / rows["read"] if rows["read"] else 0.0
+    if rows["kept"] == rows["read"]:
+        return f"All {rows['read']:,} rows read were kept."
+    share = rows["kept"] / rows["read"]
     return (
-        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({share:.1%}) were kept, "
-        f"{rows['quarantined']:,} quarantined with their reason and "
-        f"{rows['duplicates']:,} were duplicates."
+        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({share:.1%}) were kept; "
+        f"{rows['quarantined']:,} were quarantined, each with its reason, and "
+        f"{rows['duplicates']:,} dropped as duplicates."
     )
 
 
