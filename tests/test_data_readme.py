@@ -61,6 +61,7 @@ def test_stated_defaults_are_those_of_the_code(tmp_path):
 def test_every_ready_made_stage_model_is_on_the_page_as_it_is():
     section = TEXT.split("## Stages")[1].split("Your own is")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| ([\w, *]+) \|$", section, re.MULTILINE))
+    rows.pop("stage_model")  # the heading
     assert sorted(rows) == ready_made()
     for name, stages in rows.items():
         model = load_stage_model(name)
