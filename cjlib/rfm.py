@@ -236,8 +236,9 @@ def _rule(number: int, entry: object, source: str) -> Rule:
             continue
         said = entry[measure]
         low, high = said if isinstance(said, list) and len(said) == 2 else (said, said)
-        whole = all(isinstance(score, int) and not isinstance(score, bool) for score in (low, high))
-        if not whole or not 1 <= low <= high <= SCORES:
+        # A dataset file is read as text, a rule file as YAML types: 5 and "5" are the same score.
+        low, high = (int(score) if str(score).isdigit() else 0 for score in (low, high))
+        if not 1 <= low <= high <= SCORES:
             raise ParameterError(
                 f"{place}: {measure}: {said!r} is no score; write a number from 1 to {SCORES} or a "
                 "range such as [4, 5]."
@@ -313,5 +314,7 @@ def rfm(log, *, as_of: pd.Timestamp | None = None, rules: RuleTable | None = Non
 
 def rules_of(log) -> RuleTable:
     """Return the rule table that the log's dataset file names, or cjlib's."""
-    settings = getattr(log.dataset, "segments", None) or {}
-    return load_rules(settings.get("rfm"), folder=getattr(log.dataset, "folder", "."))
+    settings = log.dataset.segments or {}
+    if unknown := sorted(set(settings) - {"rfm"}):
+        raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
+    return load_rules(settings.get("rfm"), folder=log.dataset.path.parent)

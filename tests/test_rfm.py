@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import ibis
@@ -29,7 +30,7 @@ def events_table(rows):
 
 
 def log_of(events, as_of=AS_OF, value=True, segments=None, folder="."):
-    dataset = SimpleNamespace(segments=segments, folder=folder)
+    dataset = SimpleNamespace(segments=segments, path=Path(folder) / "dataset.yml")
     return SimpleNamespace(events=events, as_of=as_of, dataset=dataset, has=lambda name: value)
 
 
@@ -150,7 +151,7 @@ class TestRules:
         events = TestPurchaseHistory.events
         for setting in (
             "mine.yml",
-            [{"segment": "ours", "recency": [3, 5]}, {"segment": "theirs"}],
+            [{"segment": "ours", "recency": ["3", "5"]}, {"segment": "theirs"}],
         ):
             found = rfm(log_of(events, segments={"rfm": setting}, folder=tmp_path))
             assert set(found["rfm_segment"]) <= {"ours", "theirs"}
@@ -211,7 +212,7 @@ def test_scores_of_online_retail_look_sane(shared_data):
     path = shared_data("online_retail/online_retail.csv.gz")
     lines = ibis.duckdb.connect().read_csv(path, all_varchar=True)
     lines = lines.filter(
-        lines.CustomerID.notnull(),  # noqa: PD004
+        lines.CustomerID.notnull(),
         ~lines.InvoiceNo.startswith("C"),
     )
     orders = lines.group_by(customer_id=lines.CustomerID, invoice=lines.InvoiceNo).aggregate(

@@ -1,0 +1,123 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from cjlib.clusters import BehaviourClusters, jaccard, match_clusters, stability_band
+
+QUICK = {"k_range": (2, 3, 4), "methods": ("kmeans",), "n_bootstraps": 8, "n_rows": 300}
+
+
+def blobs(seed, kinds=3, size=900, spread=0.8):
+    rng = np.random.default_rng(seed)
+    # Corners of a simplex: as far from each other as possible, in a random rotation.
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    kind = rng.integers(kinds, size=size)
+    return (6 * np.eye(6)[:kinds][kind] + spread * rng.normal(size=(size, 6))) @ turn, kind
+
+
+class TestJaccard:
+    def test_equal_clusterings_under_other_names_are_found_whole(self):
+        assert jaccard(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]), 2).tolist() == [1, 1]
+
+    def test_known_overlaps(self):
+        # {1,2,3} against {1,2}: 2 of 3; {4} against {3,4}: 1 of 2.
+        found = jaccard(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2)
+        assert found.tolist() == pytest.approx([2 / 3, 1 / 2])
+
+    def test_a_cluster_without_members_is_unknown(self):
+        assert np.isnan(jaccard(np.array([0, 0]), np.array([0, 0]), 2)[1])
+
+
+class TestFindsPlantedClusters:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_number_members_and_stability(self, seed):
+        data, kind = blobs(seed)
+        model = BehaviourClusters(**QUICK).fit(data)
+        assert model.n_clusters_ == 3
+        assert adjusted_rand_score(kind, model.labels_) > 0.9
+        assert (model.stability_ > 0.75).all()
+
+    def test_mixtures_find_them_too_and_state_their_bic(self):
+        data, kind = blobs(0)
+        model = BehaviourClusters(**QUICK | {"methods": ("mixture",)}).fit(data)
+        assert adjusted_rand_score(kind, model.labels_) > 0.9
+        trials = model.trials_.set_index("k")
+        assert trials["bic"].idxmin() == 3
+
+    def test_largest_cluster_comes_first(self):
+        data, kind = blobs(1)
+        model = BehaviourClusters(**QUICK).fit(np.r_[data, data[kind == 2]])
+        sizes = np.bincount(model.labels_)
+        assert (np.diff(sizes) <= 0).all()
+
+    def test_new_customers_are_assigned_as_the_learned_ones(self):
+        data, _ = blobs(2)
+        model = BehaviourClusters(**QUICK).fit(data)
+        assert (model.predict(data[:50]) == model.labels_[:50]).all()
+
+
+class TestHonesty:
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("size", "features"), [(400, 2), (600, 4), (600, 10)])
+    def test_on_uniform_noise_nothing_reaches_six_tenths(self, size, features):
+        noise = np.random.default_rng(size).random((size, features))
+        model = BehaviourClusters().fit(noise)
+        assert model.n_clusters_ == 1
+        assert model.trials_["weakest"].max() < 0.6
+        assert np.isnan(model.stability_).all()
+
+    @pytest.mark.slow
+    def test_a_long_cloud_is_one_cluster_though_its_halves_are_found_again(self):
+        rng = np.random.default_rng(3)
+        turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+        model = BehaviourClusters().fit(rng.normal(size=(600, 4)) * [4, 1, 1, 1] @ turn)
+        assert model.n_clusters_ == 1
+        assert model.trials_["ari"].max() > 0.8
+
+    def test_customers_who_are_all_alike_are_one_cluster(self):
+        model = BehaviourClusters().fit(np.ones((50, 3)))
+        assert model.n_clusters_ == 1
+        assert (model.labels_ == 0).all()
+
+    def test_same_data_and_seed_give_the_same_figures(self):
+        data, _ = blobs(4)
+        one, other = (BehaviourClusters(**QUICK).fit(data) for _ in range(2))
+        pd.testing.assert_frame_equal(one.trials_, other.trials_)
+        assert (one.labels_ == other.labels_).all()
+
+    def test_a_group_of_many_features_weighs_as_much_as_one(self):
+        rng = np.random.default_rng(6)
+        few, kind = blobs(6)
+        many = np.repeat(rng.normal(size=(len(few), 1)), 40, axis=1)
+        groups = ["many"] * 40 + list("abcdef")
+        model = BehaviourClusters(groups=groups, **QUICK).fit(np.c_[many, few])
+        assert adjusted_rand_score(kind, model.labels_) > 0.9
+
+    def test_bands_are_those_in_print(self):
+        said = [stability_band(value) for value in (0.9, 0.8, 0.7, 0.5)]
+        assert said == ["highly stable", "valid", "a pattern", "not to be trusted"]
+
+
+class TestNamesFromRunToRun:
+    now = pd.DataFrame({"a": [0.0, 5.0, 9.0], "b": [1.0, 2.0, 3.0]}, index=[0, 1, 2])
+    scale = pd.Series({"a": 1.0, "b": 1.0})
+
+    def test_clusters_that_moved_little_are_matched_in_any_order(self):
+        then = pd.DataFrame({"a": [5.1, 0.1], "b": [2.0, 1.1]}, index=["quick", "slow"])
+        assert match_clusters(self.now, then, self.scale) == {0: "slow", 1: "quick"}
+
+    def test_far_clusters_are_not_matched(self):
+        then = pd.DataFrame({"a": [20.0], "b": [-7.0]}, index=["gone"])
+        assert match_clusters(self.now, then, self.scale) == {}
+
+    def test_runs_that_share_no_feature_are_not_matched(self):
+        then = pd.DataFrame({"c": [1.0]}, index=["other"])
+        assert match_clusters(self.now, then, self.scale) == {}
+
+
+@pytest.mark.slow
+@parametrize_with_checks([BehaviourClusters(k_range=(2, 3), methods=("kmeans",), n_bootstraps=4)])
+def test_follows_the_contract_of_scikit_learn(estimator, check):
+    check(estimator)
