@@ -1,4 +1,4 @@
-"""The customer journey map as a picture, and the pictures beside it."""
+"""The customer journey map as a picture."""
 
 import textwrap
 from functools import cache
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 from scipy.interpolate import PchipInterpolator
 
 from cjlib.plots import (
@@ -21,8 +22,6 @@ from cjlib.plots import (
     GRID,
     INK,
     MUTED,
-    SEQUENTIAL,
-    percent_axis,
     role_colors,
     shorten,
 )
@@ -112,170 +111,6 @@ def duration(days: float) -> str:
     return f"{days:.1f} days" if days < 100 else f"{days:,.0f} days"
 
 
-def draw_sales_cycle(cycle: pd.DataFrame, labels: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Draw what the company starts (left) against what customers start (right), by stage.
-
-    Parameters
-    ----------
-    cycle : DataFrame
-        Of :func:`cjlib.sales_cycle.sales_cycle`.
-    labels : dict
-        What to call each stage.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    place = np.arange(len(cycle))
-    sides = (("of_company", -1, "#b9832f", "right"), ("of_customer", 1, ACCENT, "left"))
-    widest = np.nanmax(cycle[["of_company", "of_customer"]].to_numpy(), initial=0.05)
-    for name, sign, color, side in sides:
-        share = cycle[name].fillna(0).to_numpy()
-        ax.barh(place, sign * share, color=color, height=0.62)
-        for y, value in zip(place, share, strict=True):
-            x = sign * (value + 0.012 * widest)
-            ax.text(x, y, f"{value:.0%}", ha=side, va="center", fontsize=9.5)
-    ax.axvline(0, color=INK, linewidth=1)
-    names = [shorten(printable(labels[stage])) for stage in cycle["stage"]]
-    ax.set_yticks(place, names)
-    ax.set_xlim(-1.18 * widest, 1.18 * widest)
-    ax.invert_yaxis()
-    ax.grid(visible=False)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")
-    ax.set_xlabel("Share of all events started by the company (left) or by customers (right)")
-    for x, text, color, side in (
-        (-0.03, "The company starts (sales cycle)", "#b9832f", "right"),
-        (0.03, "Customers start (customer journey)", ACCENT, "left"),
-    ):
-        ax.annotate(
-            text,
-            (x * widest, 1.02),
-            xycoords=("data", "axes fraction"),
-            ha=side,
-            color=color,
-            fontweight="bold",
-        )
-    return ax
-
-
-def draw_channel_reach(
-    reach: pd.DataFrame, labels: dict[str, str], *, column: str = "channel", ax: Axes | None = None
-) -> Axes:
-    """Draw which share of a stage's customers each channel reaches there.
-
-    Parameters
-    ----------
-    reach : DataFrame
-        Of :func:`cjlib.sales_cycle.channel_reach`.
-    labels : dict
-        What to call each stage; stages nobody reached are left out.
-    column : str
-        The column that names the channel.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    seen = reach.groupby("stage")["customers"].sum()
-    stages = [stage for stage in labels if seen.get(stage, 0) > 0]
-    grid = reach.pivot_table(index=column, columns="stage", values="reach", sort=False)[stages]
-    ax.imshow(grid, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
-    for (row, place), value in np.ndenumerate(grid.to_numpy()):
-        if np.isfinite(value):
-            shade = "white" if value > 0.6 else INK
-            text = "<1%" if 0 < value < 0.005 else f"{value:.0%}"
-            ax.text(place, row, text, ha="center", va="center", color=shade)
-    ax.set_xticks(range(len(stages)), [_wrap(labels[stage], 16) for stage in stages])
-    ax.set_yticks(range(len(grid)), [shorten(printable(name), 24) for name in grid.index])
-    ax.tick_params(length=0)
-    ax.grid(visible=False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return ax
-
-
-def draw_differences(
-    table: pd.DataFrame, *, value: str, found: str, worse: int = 1, ax: Axes | None = None
-) -> Axes:
-    """Draw a difference per touchpoint with its interval, those found coloured.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of :func:`cjlib.journey_map.journey_map`, the rows to draw from top to bottom.
-    value : str
-        ``"pain"`` or ``"later_purchase"``; its ``_lower`` and ``_upper`` stand beside it.
-    found : str
-        Boolean column: which to colour, the others are muted.
-    worse : {1, -1}
-        The sign that hurts.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    hurts = np.sign(table[value]) == worse
-    colors = np.where(table[found], np.where(hurts, BAD, GOOD), MUTED)
-    place = np.arange(len(table))
-    ax.axvline(0, color=INK, linewidth=1)
-    lower, upper = table[f"{value}_lower"], table[f"{value}_upper"]
-    ax.hlines(place, lower, upper, color=colors, linewidth=2.4, alpha=0.6)
-    ax.scatter(table[value], place, color=colors, s=34, zorder=3)
-    names = [shorten(printable(name)) for name in table["touchpoint"]]
-    ax.set_yticks(place, names)
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.0f}".replace("+0", "0"))
-    ax.grid(axis="y", visible=False)
-    return ax
-
-
-def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Draw where visits lead from each stage: onward, elsewhere, or lost.
-
-    Parameters
-    ----------
-    stages : DataFrame
-        Of :func:`cjlib.journey_map.stage_table`; stages without closed visits are left out.
-    labels : dict
-        What to call each stage.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-        Stacked bars that add up to 100 %, the interval of the lost share on their end.
-    """
-    ax = plt.gca() if ax is None else ax
-    stages = stages[stages["closed"] > 0]
-    place = np.arange(len(stages))
-    back = 1 - stages["advance_rate"] - stages["drop_off_rate"]
-    start = np.zeros(len(stages))
-    parts = ((stages["advance_rate"], GOOD, "on"), (back, "#cfd6dc", "back"))
-    parts += ((stages["drop_off_rate"], BAD, "lost"),)
-    for share, color, text in parts:
-        ax.barh(place, share, left=start, color=color, height=0.6)
-        for y, x, part in zip(place, start + share / 2, share, strict=True):
-            if part > 0.085:
-                ink = INK if text == "back" else "white"
-                ax.text(x, y, f"{text} {part:.0%}", ha="center", va="center", color=ink)
-        start = start + share.to_numpy()
-    lower, upper = 1 - stages["drop_off_rate_upper"], 1 - stages["drop_off_rate_lower"]
-    ax.hlines(place - 0.36, lower, upper, color=INK, linewidth=2)
-    ax.set_yticks(place, [shorten(printable(labels[stage])) for stage in stages["stage"]])
-    ax.invert_yaxis()
-    ax.set_xlim(0, 1)
-    ax.grid(visible=False)
-    percent_axis(ax.xaxis)
-    ax.set_xlabel("Share of the visits whose end was seen; black line: 95 % interval of the end")
-    return ax
-
-
 def printable(label: str) -> str:
     """Return a label with what the font cannot draw replaced, so that no warning is needed."""
     glyphs = _glyphs(tuple(plt.rcParams["font.family"]))
@@ -288,12 +123,25 @@ def _glyphs(family: tuple[str, ...]) -> frozenset[int]:
     return frozenset(font_manager.get_font(path).get_charmap())
 
 
-def _wrap(label: str, width: int) -> str:
-    """Return a label in at most two lines."""
-    lines = textwrap.wrap(printable(label), max(width, 6)) or [""]
-    if len(lines) > 2:
-        lines = [lines[0], shorten(" ".join(lines[1:]), max(width, 6))]
+def wrapped(label: str, width: int) -> str:
+    """Return a label in at most three lines of `width` letters, words kept whole."""
+    lines = textwrap.wrap(printable(label), max(width, 6), break_long_words=False) or [""]
+    if len(lines) > 3:
+        lines = [*lines[:2], shorten(" ".join(lines[2:]), max(width, 6))]
     return "\n".join(lines)
+
+
+def _inches(text: str, size: float) -> float:
+    """Return how wide a text is drawn."""
+    return TextPath((0, 0), text, size=size).get_extents().width / 72 if text.strip() else 0.0
+
+
+def _fitted(label: str, width: float, size: float) -> str:
+    """Return a label cut with an ellipsis to what fits into `width` inches."""
+    label = shorten(printable(label), 60)
+    while len(label) > 2 and _inches(label, size) > width:
+        label = label[:-2].rstrip("…") + "…"
+    return label
 
 
 def _row_name(ax: Axes, y: float, name: str, note: str) -> None:
@@ -312,14 +160,17 @@ def _stage_arrows(
         corners += [(x, top + tall), (notch, top + tall / 2)]
         ax.add_patch(Polygon(corners, facecolor=color, edgecolor="none"))
         dark = np.dot(to_rgb(color), (0.299, 0.587, 0.114)) < 0.6
+        label = wrapped(labels[row.stage], int(column / 0.1))
+        widest = max(_inches(line, 10) * 1.15 for line in label.split("\n"))  # bold
+        room = (column - 0.5) / max(widest, 0.1)
         ax.text(
             (x + right + tip) / 2,
             top + tall / 2,
-            _wrap(labels[row.stage], int(column / 0.092)),
+            label,
             ha="center",
             va="center",
             color="white" if dark else INK,
-            fontsize=10 if column > 1.4 else 8.5,
+            fontsize=max(6.0, min(10.0, 10 * room, 24 / (1 + label.count("\n")))),
             fontweight="bold",
             linespacing=1.1,
         )
@@ -360,11 +211,12 @@ def _touchpoint_bars(
     shown = group.sort_values("reach", ascending=False, kind="stable").head(MOST)
     for place, row in enumerate(shown.itertuples()):
         y = top + place * LINE
-        marks = [("v", BAD)] * bool(row.pain_point) + [("D", INK)] * bool(row.moment_of_truth)
+        decides = GOOD if row.later_purchase > 0 else BAD
+        marks = [("v", BAD)] * bool(row.pain_point) + [("D", decides)] * bool(row.moment_of_truth)
         for back, (mark, ink) in enumerate(marks):
             ax.plot(x + width - 0.07 - 0.16 * back, y + 0.09, mark, color=ink, markersize=5.5)
-        letters = int((width - 0.16 * len(marks)) / 0.07)
-        ax.text(x, y + 0.09, shorten(printable(row.touchpoint), letters), va="center", fontsize=8.5)
+        name = _fitted(row.touchpoint, width - 0.17 * len(marks), 8.5)
+        ax.text(x, y + 0.09, name, va="center", fontsize=8.5)
         reach = "<1%" if 0 < row.reach < 0.005 else f"{row.reach:.0%}"
         ax.text(x + width, y + 0.24, reach, ha="right", va="center", fontsize=7.5, color=MUTED)
         full = width - 0.38
@@ -412,7 +264,10 @@ def _feeling_curve(
         size = (right - MARGIN, tall / 2)
         ax.add_patch(Rectangle((MARGIN, y), *size, facecolor=ink, alpha=0.06, linewidth=0))
     ax.hlines(middle, MARGIN, right, color=MUTED, linewidth=0.8, linestyles=(0, (4, 3)))
-    for y, text in ((top + 0.09, f"+{limit:.1f}"), (top + tall - 0.09, f"−{limit:.1f}")):
+    for y, text in (
+        (top + 0.09, f"+{min(limit, 1):.1f}"),
+        (top + tall - 0.09, f"−{min(limit, 1):.1f}"),
+    ):
         ax.text(MARGIN - 0.06, y, text, ha="right", va="center", fontsize=7.5, color=MUTED)
     for x, group in zip(centre, groups, strict=True):
         known = group[group["sentiment"].notna()].head(MOST)
@@ -420,7 +275,7 @@ def _feeling_curve(
         for place, row in zip(across, known.itertuples(), strict=True):
             size = 12 + 90 * row.reach
             fill = color(row)
-            ax.scatter(place, height(row.sentiment), size, fill, edgecolor=_darker(fill), lw=0.5)
+            ax.scatter(place, height(row.sentiment), s=size, color=fill, ec=_darker(fill), lw=0.5)
     known = stages["sentiment"].notna().to_numpy()
     x, feeling = centre[known], stages.loc[known, columns].to_numpy()
     feeling = np.where(np.isnan(feeling), feeling[:, :1], feeling)
@@ -483,10 +338,10 @@ def _legend(ax: Axes, touchpoints: pd.DataFrame, felt: bool, y: float) -> None:
     else:
         cmap, title = None, "No feeling in this log"
     ax.text(x, y, title, va="center", fontsize=8, color=INK)
-    x += 0.06 * len(title) + 0.1
+    x += _inches(title, 8) + 0.15
     if cmap is not None:
         ax.text(x, y, ends[0], va="center", fontsize=8, color=MUTED)
-        x += 0.06 * len(ends[0]) + 0.04
+        x += _inches(ends[0], 8) + 0.07
         ax.imshow(
             np.linspace(0, 1, 64)[None],
             cmap=cmap,
@@ -494,10 +349,14 @@ def _legend(ax: Axes, touchpoints: pd.DataFrame, felt: bool, y: float) -> None:
             aspect="auto",
         )
         ax.text(x + 0.96, y, ends[1], va="center", fontsize=8, color=MUTED)
-        x += 1.0 + 0.06 * len(ends[1]) + 0.3
-    for mark, ink, text in (("v", BAD, "pain point"), ("D", INK, "moment of truth")):
+        x += 1.0 + _inches(ends[1], 8) + 0.3
+    for mark, ink, text in (
+        ("v", BAD, "pain point"),
+        ("D", GOOD, "moment of truth: purchase likelier"),
+        ("D", BAD, "less likely"),
+    ):
         ax.plot(x, y, mark, color=ink, markersize=5.5)
         ax.text(x + 0.12, y, text, va="center", fontsize=8)
-        x += 0.06 * len(text) + 0.4
+        x += _inches(text, 8) + 0.35
     low, high = ax.get_ylim()
     ax.set(xlim=(0, WIDTH), ylim=(low, high))
