@@ -33,7 +33,7 @@ def set_theme() -> None:
             "figure.constrained_layout.use": True,
             "font.size": 10.5,
             "axes.titlesize": 12,
-            "axes.titleweight": "semibold",
+            "axes.titleweight": "bold",
             "axes.titlelocation": "left",
             "axes.edgecolor": MUTED,
             "axes.labelcolor": INK,
