@@ -23,6 +23,21 @@ from cjlib.independence import (
 )
 from cjlib.uncertainty import benjamini_hochberg, bucket_array
 
+FEWEST_EXPECTED = 5
+"""Expected moves before and after a boundary below which a cell cannot show a change."""
+
+CHANGE_COLUMNS = [
+    "period",
+    "from_stage",
+    "to_stage",
+    "before",
+    "after",
+    "z",
+    "p_value",
+    "effect",
+    "chosen",
+]
+
 
 def _row(name: str, segment: str, result: ChainTest) -> dict:
     return {
@@ -154,14 +169,13 @@ def change_points(
     Returns
     -------
     DataFrame
-        period (the first one after the boundary), pearson, effect, p_value (of the largest
-        statistic over all boundaries, so that the search is paid for), chosen (the boundary where
-        the statistic is largest and its p-value at most 0.05).
+        period (the first one after the boundary), from_stage and to_stage (the move that changed
+        most surely there), before, after (its probability), z (in customer-level standard
+        errors), p_value (of the largest z over all moves and boundaries, so that the search is
+        paid for; signs of the buckets exchanged), effect (total variation of the whole chain) and
+        chosen: the boundary with the largest z when its p-value is at most 0.05.
     """
-    counts, periods, *_ = count_array(frame, period)
-    columns = ["period", "pearson", "effect", "p_value", "chosen"]
-    if len(periods) < 2:
-        return pd.DataFrame(columns=columns)
+    counts, periods, origins, targets = count_array(frame, period)
     before = counts.cumsum(1)[:, :-1]
     after = counts.sum(1, keepdims=True) - before
     signs = np.random.default_rng(seed).integers(0, 2, (n_permutations, len(counts))) * 2.0 - 1.0
@@ -169,18 +183,49 @@ def change_points(
     rows = []
     for i, start in enumerate(periods[1:]):
         pair = np.stack([before[:, i], after[:, i]], 1)
-        result = independence_test(pair, n_permutations=0, seed=seed)
-        expected = expected_counts(pair.sum(0)).ravel()
-        inverse = np.where(expected > 0, 1 / np.where(expected > 0, expected, 1.0), 0.0)
-        again = signs @ departures(pair).reshape(len(counts), -1)
-        largest = np.maximum(largest, again**2 @ inverse)
-        rows.append({"period": start, "pearson": result.x2, "effect": result.effect})
-    table = pd.DataFrame(rows)
-    beyond = (largest[:, None] >= table["pearson"].to_numpy() * (1 - 1e-12)).sum(0)
-    enough = len(counts) >= FEWEST_BUCKETS
-    table["p_value"] = (1 + beyond) / (1 + n_permutations) if enough else np.nan
-    table["chosen"] = (table.index == table["pearson"].idxmax()) & (table["p_value"] <= 0.05)
-    return table[columns]
+        total = pair.sum(0)
+        moved = departures(pair)
+        spread, moved = _spread(total, moved)[1], moved[:, 1]
+        enough = (spread > 0) & (expected_counts(total) >= FEWEST_EXPECTED).all(0)
+        if not enough.any():
+            continue
+        moved = moved[:, enough] / spread[enough]
+        largest = np.maximum(largest, np.abs(signs @ moved).max(1))
+        scores = np.zeros(spread.shape)
+        scores[enough] = moved.sum(0)
+        cell = np.unravel_index(np.abs(scores).argmax(), scores.shape)
+        share = total[:, cell[0], cell[1]] / total[:, cell[0]].sum(-1)
+        rows.append(
+            {
+                "period": start,
+                "from_stage": origins[cell[0]],
+                "to_stage": targets[cell[1]],
+                "before": share[0],
+                "after": share[1],
+                "z": scores[cell],
+                "effect": np.abs(total - expected_counts(total)).sum() / (2 * total.sum()),
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*CHANGE_COLUMNS[:6], "effect"])
+    size = table["z"].abs()
+    beyond = (largest[:, None] >= size.to_numpy() * (1 - 1e-12)).sum(0)
+    table["p_value"] = (1 + beyond) / (1 + n_permutations)
+    if len(counts) < FEWEST_BUCKETS:
+        table["p_value"] = np.nan
+    table["chosen"] = (size == size.max()) & (table["p_value"] <= 0.05)
+    return table[CHANGE_COLUMNS]
+
+
+def _spread(total: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """Return the standard errors of observed minus expected, (G, C, J), by customers.
+
+    At least those of independent moves: where few moves are expected and none is seen, the
+    buckets hardly differ, which is no certainty.
+    """
+    expected, rows = expected_counts(total), total.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        binomial = expected * (1 - expected / rows) * (1 - rows / rows.sum(0))
+    return np.sqrt(np.fmax((moved**2).sum(0), binomial))
 
 
 def moved_cells(frame: pd.DataFrame, *, group: str, levels: Sequence | None = None) -> pd.DataFrame:
@@ -206,7 +251,7 @@ def moved_cells(frame: pd.DataFrame, *, group: str, levels: Sequence | None = No
     total = counts.sum(0)
     rest = total.sum(0) - total
     moved = departures(counts)
-    spread = np.sqrt((moved**2).sum(0))
+    spread = _spread(total, moved)
     with np.errstate(invalid="ignore", divide="ignore"):
         inside = total / total.sum(-1, keepdims=True)
         elsewhere = rest / rest.sum(-1, keepdims=True)

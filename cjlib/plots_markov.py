@@ -256,13 +256,14 @@ def incidence_curves(
     return ax
 
 
-def change_curve(points: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how far before and after differ at every boundary of periods.
+def change_curve(points: pd.DataFrame, *, label: Label = str, ax: Axes | None = None) -> Axes:
+    """Draw, at every boundary of periods, how surely some move changed there.
 
     Parameters
     ----------
     points : DataFrame
         Of ``change_points``.
+    label : callable
     ax : Axes, optional
 
     Returns
@@ -270,18 +271,18 @@ def change_curve(points: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Axes
     """
     ax = plt.gca() if ax is None else ax
-    ax.plot(points["period"], points["effect"], color=ACCENT, marker="o", linewidth=2)
+    ax.plot(points["period"], points["z"].abs(), color=ACCENT, marker="o", linewidth=2)
     for _, point in points[points["chosen"]].iterrows():
         ax.axvline(point["period"], color=BAD, linewidth=1.4)
-        text = f"{pd.Timestamp(point['period']):%Y-%m-%d}\np {point['p_value']:.3f}"
+        origin, target = (shorten(label(point[name]), 18) for name in ("from_stage", "to_stage"))
         ax.annotate(
-            text,
+            f"{pd.Timestamp(point['period']):%Y-%m-%d}\n{origin} to {target}\n"
+            f"{point['before']:.1%} to {point['after']:.1%}",
             (point["period"], 0),
-            xytext=(5, 6),
+            xytext=(6, 8),
             textcoords="offset points",
             color=INK,
         )
-    ax.set(ylim=(0, None), xlabel="", title="Before against after, by where the log is cut")
-    ax.set_ylabel("transitions that\nwent elsewhere")
-    percent_axis(ax.yaxis, 1)
+    ax.set(ylim=(0, None), xlabel="first period after the cut")
+    ax.set(ylabel="largest change,\nin standard errors", title="When did moves change most surely?")
     return ax
