@@ -111,8 +111,9 @@ class ColumnGuess:
             by_content = [name for name in free if self.content[name].formats]
             if not by_content:
                 raise ContractError(
-                    f"{self.place}: no column holds times in a form known here (its columns: "
-                    f"{some(free, 20)}); write the dataset file by hand, see data/README.md"
+                    f"{self.place}: no column holds times in a known form with four-digit years "
+                    f"(its columns: {some(free, 20)}); write the dataset file by hand, see "
+                    "data/README.md"
                 )
             column = Column(by_content[0], checks=["is this the time of the event?"])
         content = self.content[column.name]
