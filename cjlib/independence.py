@@ -178,16 +178,19 @@ def held_out_gain(counts: np.ndarray, *, folds: int = 10, seed: int = 0) -> Inte
     if size < max(folds, 2):
         return Interval(np.array(np.nan), np.array(np.nan), np.array(np.nan))
     fold = np.random.default_rng(seed).permutation(size) % folds
-    possible = counts.sum((0, 1, 2)) > 0
-    width = max(1, int(possible.sum()))
+    total = counts.sum(0)
+    possible = total.sum(0) > 0
+    width = np.maximum(possible.sum(-1, keepdims=True), 1)
+    # a context that only one group ever comes to has nothing to tell apart
+    several = ((total.sum(-1) > 0).sum(0) > 1)[:, None]
     gains = np.zeros(size)
     for part in range(folds):
         learned = counts[fold != part].sum(0)
         pooled = learned.sum(0) + 0.5 * possible
-        shared = pooled / pooled.sum(-1, keepdims=True)
-        own = (learned + width * shared) / (learned.sum(-1, keepdims=True) + width)
         with np.errstate(divide="ignore", invalid="ignore"):
-            saved = np.where(possible, np.log(own) - np.log(shared), 0.0)
+            shared = np.nan_to_num(pooled / pooled.sum(-1, keepdims=True))
+            own = (learned + width * shared) / (learned.sum(-1, keepdims=True) + width)
+            saved = np.where(possible & several, np.log(own) - np.log(shared), 0.0)
         held = counts[fold == part]
         gains[fold == part] = (held * saved).sum((1, 2, 3))
     return ratio(gains, counts.sum((1, 2, 3)))

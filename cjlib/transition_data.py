@@ -171,7 +171,7 @@ def customer_transitions(log) -> TransitionData:
     ranked = cells.select(
         "cell", "n", row=ibis.dense_rank().over(ibis.window(order_by=cells.customer_id))
     ).to_pyarrow()
-    ids = starts.distinct(on="customer_id").select("customer_id").order_by("customer_id")
+    ids = starts.select("customer_id").distinct().order_by("customer_id")
     customers = ids.to_pandas()["customer_id"].to_numpy()
     row, cell, n = (ranked[name].to_numpy() for name in ("row", "cell", "n"))
     shape = (len(customers), len(states) * (len(states) + 1))

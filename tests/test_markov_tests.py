@@ -217,6 +217,16 @@ def test_customers_not_learned_from_decide_not_the_sample():
     assert np.isnan(held_out_gain(counts[:5]).estimate)
 
 
+def test_a_history_that_the_last_stage_already_tells_gains_nothing():
+    # two stages that only ever follow each other: the stage before last is known anyway
+    rows = [(b, "b", "a", "b", 30) for b in range(64)] + [(b, "a", "b", "a", 20) for b in range(64)]
+    rows += [(b, "a", "b", "lost", 10) for b in range(64)]
+    grams = pd.DataFrame(rows, columns=["bucket", "stage_1", "stage_2", "to_stage", "n"])
+    row = markov_tests.order_test(grams).iloc[0]
+    assert row["df"] == 0
+    assert row["order"] == 1
+
+
 # ---- properties
 
 
