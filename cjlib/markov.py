@@ -10,13 +10,10 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
-from scipy.stats import beta
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cjlib import absorption
+from cjlib import absorption, dirichlet
 from cjlib.errors import ParameterError
 from cjlib.transition_data import Moves
 from cjlib.uncertainty import proportion, resample
@@ -190,7 +187,7 @@ class MarkovChain(BaseEstimator):
             self.possible_ |= base.possible_
             self.pull_ = self.shrinkage or 0.0
             if self.shrinkage == "empirical":
-                self.pull_ = _likeliest_pull(self.counts_, self._base)
+                self.pull_ = dirichlet.likeliest_pull(self.counts_, self._base)
         unseen = np.full(self.counts_.shape, np.nan) if base is None else self._base
         self.transition_matrix_ = self._probabilities(self.counts_, unseen)
         empty = np.isnan(self.transition_matrix_).any(1)
@@ -273,23 +270,16 @@ class MarkovChain(BaseEstimator):
         """
         check_is_fitted(self)
         counts, matrix = self.bucket_counts_, self.transition_matrix_
-        trials = counts.sum(-1, keepdims=True)
-        total, tail = trials.sum(0), (1 - self.level) / 2
-        if self._base is None and len(counts) == 1:
-            ends = (self.counts_ + 0.5, total - self.counts_ + 0.5)
-            lower, upper = beta.ppf(tail, *ends), beta.isf(tail, *ends)
-        elif self._base is None:
-            found = proportion(counts, trials, level=self.level)
-            lower, upper = found.lower, found.upper
+        if self._base is not None:
+            # the base is known no better than its own transitions tell
+            with np.errstate(divide="ignore"):
+                pull = 1 / (1 / np.float64(self.pull_) + 1 / self._base_rows)
+            lower, upper = dirichlet.shrunken_interval(counts, matrix, pull, self.level)
+        elif len(counts) == 1:
+            lower, upper = dirichlet.plain_interval(self.counts_, self.level)
         else:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                raw = np.nan_to_num(self.counts_ / total)
-                spread = ((counts - raw * trials) ** 2).sum(0).sum(-1, keepdims=True) / total
-                design = np.fmax(spread / (raw * (1 - raw)).sum(-1, keepdims=True), 1.0)
-                pull = 1 / (1 / self.pull_ + 1 / self._base_rows) if self.pull_ else 0.0
-            size = np.nan_to_num(total / design) + pull
-            ends = (size * matrix + 1e-9, size * (1 - matrix) + 1e-9)
-            lower, upper = beta.ppf(tail, *ends), beta.isf(tail, *ends)
+            found = proportion(counts, counts.sum(-1, keepdims=True), level=self.level)
+            lower, upper = found.lower, found.upper
         # a posterior mean can lie just outside the interval of a bare proportion
         lower, upper = np.fmin(lower, matrix), np.fmax(upper, matrix)
         fixed = self._absorbing[:, None] | np.isnan(matrix) | ~self.possible_
@@ -415,20 +405,3 @@ class MarkovChain(BaseEstimator):
         from cjlib.plots_markov import transition_heatmap  # pictures come after models
 
         return transition_heatmap(self, ax=ax, **options)
-
-
-def _likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:
-    """Return the Dirichlet concentration around ``base`` that makes the counts likeliest."""
-    rows = (counts.sum(1) > 0) & ~np.isnan(base).any(1) & (np.nanmax(base, axis=1) < 1)
-    n, center = counts[rows], base[rows]
-    used = center > 0
-
-    def loss(log_pull: float) -> float:
-        pull = np.exp(log_pull)
-        prior = np.where(used, pull * center, 1.0)
-        cells = np.where(used, gammaln(n + prior) - gammaln(prior), 0.0).sum()
-        return -(cells + (gammaln(pull) - gammaln(pull + n.sum(1))).sum())
-
-    if not rows.any():
-        return 1.0
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.0, 10.0), method="bounded").x))

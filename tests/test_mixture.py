@@ -78,11 +78,11 @@ def test_planted_kinds_are_found_with_their_matrices():
 def test_the_number_of_kinds_is_found_and_one_where_there_are_none():
     for kinds in (1, 3):
         chosen = []
-        for seed in range(3):
+        for seed in range(2):
             moves, starts, *_ = simulate(np.random.default_rng(seed), 1500, kinds=kinds)
             table = choose_components((moves, starts), (1, 2, 3, 4), seed=seed, n_init=4)
             chosen.append(table.loc[table["chosen"], "components"].item())
-        assert chosen == [kinds] * 3
+        assert chosen == [kinds] * 2
 
 
 @pytest.mark.slow
