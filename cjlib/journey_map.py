@@ -42,6 +42,7 @@ from cjlib.uncertainty import (
 )
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
+LEAST = 30  # visits on either side below which a touchpoint is not tested
 FOUND = 0.05  # q-value below which a difference counts as found
 
 
@@ -142,9 +143,8 @@ def journey_map(log: Log) -> pd.DataFrame:
           q-value below 0.05;
         * ``pain_point``: whether ``pain`` is at least 5 points with a q-value below 0.05.
 
-        Differences are NaN where fewer customers than the dataset's ``smallest_group`` met the
-        touchpoint, or fewer visits than that can be compared (``compared``: the lesser of the
-        closed visits with it and without it that have a counterpart).
+        Differences are NaN where fewer than 30 visits can be compared (``compared``: the lesser of
+        the closed visits with the touchpoint and without it that have a counterpart).
     """
     buckets, customers = customer_counts(log)
     visits = visit_facts(log)
@@ -189,10 +189,8 @@ def journey_map(log: Log) -> pd.DataFrame:
     _put(table, "advance_rate", proportion(whole["advanced"], whole["closed"]))
     _put(table, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
 
-    least = log.dataset.privacy.smallest_group
     table["compared"] = _compared(has["closed"], lacks["closed"])
-    few = table["customers"] < least
-    few |= table["compared"] < least
+    few = table["compared"] < LEAST
     pain = difference_test(has["lost"], has["closed"], lacks["lost"], lacks["closed"], strata=True)
     p_value = _put_difference(table, "pain", pain, few)
     table["p_value"], table["q_value"] = p_value, benjamini_hochberg(p_value)
@@ -200,8 +198,7 @@ def journey_map(log: Log) -> pd.DataFrame:
 
     decided = 2 * whole["at_risk"].sum(axis=0) < whole["followed"].sum(axis=0)
     few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
-    few |= table["customers"] < least
-    few |= _compared(has["at_risk"], lacks["followed"]) < least
+    few |= _compared(has["at_risk"], lacks["followed"]) < LEAST
     later = difference_test(
         has["at_risk_bought"], has["at_risk"], lacks["bought"], lacks["followed"], strata=True
     )
@@ -212,6 +209,27 @@ def journey_map(log: Log) -> pd.DataFrame:
     )
     order = ["position", "customers", "touchpoint"]
     return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
+    """Return a figure of a table's row with its limits, as ``report.finding`` takes them.
+
+    Parameters
+    ----------
+    row : Series
+        A row of the tables of this module or of :mod:`cjlib.sales_cycle`.
+    name : str
+        The column; its limits are in ``{name}_lower`` and ``{name}_upper``.
+    times : float
+        What to multiply with: 100 for percentage points.
+
+    Returns
+    -------
+    dict
+        ``value``, ``lower``, ``upper``.
+    """
+    columns = {"value": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
+    return {key: times * float(row[column]) for key, column in columns.items()}
 
 
 def _put(table: pd.DataFrame, name: str, interval: Interval) -> None:

@@ -59,7 +59,7 @@ def draw_journey_map(
     felt = stages["sentiment"].notna().any()
     groups = [touchpoints[touchpoints["stage"] == stage] for stage in stages["stage"]]
     rows = max((min(len(group), MOST) + (len(group) > MOST) for group in groups), default=1)
-    body = rows * LINE
+    body = max(rows, 2) * LINE
     feeling = 1.85 if felt else 0.0
     height = 0.86 + 0.15 + body + 0.2 + feeling + 0.85 + 0.4
     if ax is None:

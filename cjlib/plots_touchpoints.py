@@ -85,7 +85,7 @@ def draw_channel_reach(
     ax.imshow(grid, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     for (row, place), value in np.ndenumerate(grid.to_numpy()):
         if np.isfinite(value):
-            shade = "white" if value > 0.6 else INK
+            shade = "white" if value > 0.6 else INK if value else MUTED
             text = "<1%" if 0 < value < 0.005 else f"{value:.0%}"
             ax.text(place, row, text, ha="center", va="center", color=shade)
     ax.set_xticks(range(len(stages)), [wrapped(labels[stage], 16) for stage in stages])
@@ -160,9 +160,10 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
     for share, color, text in parts:
         ax.barh(place, share, left=start, color=color, height=0.6)
         for y, x, part in zip(place, start + share / 2, share, strict=True):
-            if part > 0.085:
+            if part > 0.03:
                 ink = INK if text == "back" else "white"
-                ax.text(x, y, f"{text} {part:.0%}", ha="center", va="center", color=ink)
+                name = f"{text} {part:.0%}" if part > 0.085 else f"{part:.0%}"
+                ax.text(x, y, name, ha="center", va="center", color=ink)
         start = start + share.to_numpy()
     lower, upper = 1 - stages["drop_off_rate_upper"], 1 - stages["drop_off_rate_lower"]
     ax.hlines(place - 0.36, lower, upper, color=INK, linewidth=2)
