@@ -120,13 +120,12 @@ def behaviour_table(
         ``customer_id`` (sorted), ``bucket`` and one float32 column per feature, NaN where a
         customer has none (a feeling never told, the pace of a single event).
     """
+    until = log.as_of if until is None else until
     events, visits = log.events, log.visits
-    if until is not None:
-        # A move is known when it has been made: its next visit has begun, or the silence is full.
-        events, visits = (
-            events.filter(events.timestamp <= until),
-            visits.filter(visits.left <= until),
-        )
+    events = events.filter(events.timestamp <= until)
+    # A visit tells where it led once the customer can no longer go on: the moves seen sooner are
+    # those of the quick.
+    visits = visits.filter(visits.settled, visits.ended < until - log.dataset.journey.inactivity)
     if buckets is not None:
         events = events.filter(events.bucket.isin(list(buckets)))
         visits = visits.filter(visits.bucket.isin(list(buckets)))

@@ -63,7 +63,9 @@ def purchase_history(events: ir.Table, as_of: pd.Timestamp, *, value: bool = Tru
     )
 
 
-def quantile_scores(values: np.ndarray, *, low_is_good: bool = False) -> np.ndarray:
+def quantile_scores(
+    values: np.ndarray, *, low_is_good: bool = False, learned_from: np.ndarray | None = None
+) -> np.ndarray:
     """Score values from 1 to 5 by their quintiles; equal values get equal scores.
 
     The tie rule: the score is one more than the number of cut points that lie *strictly below* the
@@ -76,6 +78,8 @@ def quantile_scores(values: np.ndarray, *, low_is_good: bool = False) -> np.ndar
     values : array of shape (n,)
     low_is_good : bool
         Give the lowest fifth a 5, as for the days since the last purchase.
+    learned_from : array of int, optional
+        Places of the values that the cut points come from; all of them by default.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def quantile_scores(values: np.ndarray, *, low_is_good: bool = False) -> np.ndar
     values = np.asarray(values, dtype=float)
     if not len(values):
         return np.empty(0, dtype=np.int8)
-    cuts = np.quantile(values, np.arange(1, SCORES) / SCORES)
+    learned = values if learned_from is None else values[learned_from]
+    cuts = np.quantile(learned, np.arange(1, SCORES) / SCORES)
     fifth = np.searchsorted(cuts, values, side="left")
     return (SCORES - fifth if low_is_good else fifth + 1).astype(np.int8)
 
