@@ -37,6 +37,7 @@ def plot_rows(quality: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.margins(x=0.12)
     ax.grid(axis="y", visible=False)
     ax.set(xlabel="rows left out", title="Rows left out, by reason")
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     thousands_axis(ax.xaxis)
     return ax
 
@@ -96,7 +97,7 @@ def plot_touchpoints(profile: pd.DataFrame, stages, *, most: int = 24, ax: Axes)
     percent_axis(ax.xaxis)
     ax.set(xlabel="customers reached (share of all; figures: number)")
     ax.set_title("Reach of the touchpoints")
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
