@@ -10,16 +10,16 @@ Record = tuple[int, list[str] | None, str | None, str | None]
 """Line, fields, rule broken, and the text of a broken record."""
 
 
-class _Lines:
+class Lines:
     """Lines of a file that can be handed back, with the lines taken since the last record."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
+    def __init__(self, lines: Iterator[str], number: int = 1) -> None:
         self.lines = lines
         self.returned: list[str] = []
         self.taken: list[str] = []
-        self.number = 0
+        self.number = number  # lines taken so far, the header's among them
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
@@ -37,9 +37,7 @@ class _Lines:
         return first
 
 
-def csv_records(
-    lines: Iterator[str], delimiter: str, width: int, start: int = 1
-) -> Iterator[Record]:
+def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
     """Yield every record of a CSV body, broken ones too, each exactly once.
 
     A record that cannot be read (a quote that never closes, a field without end) costs its first
@@ -47,14 +45,12 @@ def csv_records(
 
     Parameters
     ----------
-    lines : iterator of str
-        The file after its header, undecodable bytes as surrogates.
+    lines : Lines
+        Of the file after its header, undecodable bytes as surrogates.
     delimiter : str
         One character, or ``whitespace`` for fields apart by blanks (then quotes mean nothing).
     width : int
         Number of fields that a record must have.
-    start : int
-        Lines already read (the header's).
 
     Yields
     ------
@@ -66,32 +62,34 @@ def csv_records(
         The rule broken and the record as it stands.
     """
     if delimiter == "whitespace":
-        for number, line in enumerate(lines, start=start + 1):
+        for line in lines:
+            lines.taken.clear()
             if fields := line.split():
-                problem = _width_problem(len(fields), width)
-                yield number, None if problem else fields, problem, problem and line.rstrip("\r\n")
+                problem = width_problem(len(fields), width)
+                text = line.rstrip("\r\n") if problem else None
+                yield lines.number, None if problem else fields, problem, text
         return
-    source = _Lines(lines)
-    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         try:
             fields = next(reader)
-            problem = _width_problem(len(fields), width) if fields else None
+            problem = width_problem(len(fields), width) if fields else None
         except StopIteration:
             return
         except csv.Error as error:
             fields, problem = [], "field_too_long" if "limit" in str(error) else "bad_quoting"
         if problem is None:
             if fields:  # else a blank line, which is no record
-                yield start + source.number - len(source.taken) + 1, fields, None, None
-            source.taken.clear()
+                yield lines.number - len(lines.taken) + 1, fields, None, None
+            lines.taken.clear()
         else:
-            text = source.give_back_all_but_first()
-            reader = csv.reader(source, delimiter=delimiter, strict=True)
-            yield start + source.number, None, problem, text.rstrip("\r\n")
+            text = lines.give_back_all_but_first()
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            yield lines.number, None, problem, text.rstrip("\r\n")
 
 
-def _width_problem(found: int, width: int) -> str | None:
+def width_problem(found: int, width: int) -> str | None:
+    """Return the rule that a record with so many fields breaks, or None."""
     if found == width:
         return None
     return "too_few_fields" if found < width else "too_many_fields"

@@ -12,22 +12,24 @@ import glob
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
 
-from cjlib.csv_records import Record, csv_records, is_clean, printable
+from cjlib.csv_records import is_clean
+from cjlib.csv_tables import csv_tables
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError, ParameterError
 
-CHUNK = 50_000
+ROW_GROUP = 100_000
 """Records per row group: large enough to be quick, small enough to stay out of memory's way."""
 
 OWN = ("_row", "_file", "_line", "_problem", "_text")
@@ -63,6 +65,9 @@ def _header(stream: TextIO, dataset: Dataset, path: Path) -> list[str]:
             f"{path}: line 1, the header, is not {dataset.encoding} text; set 'encoding:'."
         )
     names = [name.strip() or f"column_{place}" for place, name in enumerate(names, start=1)]
+    ours = [name for name in names if name.lower() in OWN]
+    if ours:
+        raise ContractError(f"{path}: line 1: column {ours[0]!r} has a name of ours; rename it.")
     twice = sorted({name for name in names if [n.lower() for n in names].count(name.lower()) > 1})
     if twice:
         raise ContractError(f"{path}: line 1: column {twice[0]!r} stands twice; rename one.")
@@ -80,12 +85,10 @@ def _check_columns(found: list[str], dataset: Dataset, place: str) -> None:
             )
 
 
-def _csv_to_parquet(
-    paths: list[Path], dataset: Dataset, target: Path, progress: Callable[[int], None]
-) -> None:
-    """Write the records of CSV files as text, chunk by chunk, with their places."""
+def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the records of CSV files as text with their places, stretch by stretch."""
     columns: list[str] = []
-    writer, row = None, 0
+    row = 0
     for path in paths:
         try:
             with _open_text(path, dataset.encoding) as stream:
@@ -96,47 +99,41 @@ def _csv_to_parquet(
                     raise ContractError(
                         f"{path}: its columns differ from those of {paths[0].name}."
                     )
-                records = csv_records(
-                    stream, dataset.delimiter, len(names), start=0 if dataset.header else 1
-                )
-                while chunk := list(islice(records, CHUNK)):
-                    table = _chunk_table(chunk, names, columns, path.name, row)
-                    writer = writer or pq.ParquetWriter(target, table.schema, compression="zstd")
-                    writer.write_table(table)
-                    row += len(chunk)
-                    progress(row)
+                start = 0 if dataset.header else 1
+                for table in csv_tables(stream, dataset.delimiter, names, start):
+                    size = table.num_rows
+                    table = table.select(["_line", "_problem", "_text", *columns])
+                    table = table.add_column(0, "_row", pa.array(np.arange(row, row + size)))
+                    yield table.add_column(1, "_file", pa.repeat(path.name, size))
+                    row += size
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ContractError(f"{path}: is no whole gzip file: {error}.") from None
         except UnicodeError as error:
             raise ContractError(f"{path}: is not {dataset.encoding} text: {error}.") from None
         except OSError as error:
             raise ParameterError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    if writer is None:
+    if not row:
         raise ContractError(f"{paths[0]}: has a header and no events; at least one is needed.")
-    writer.close()
 
 
-def _chunk_table(
-    chunk: list[Record], names: list[str], columns: list[str], file: str, row: int
-) -> pa.Table:
-    blank = [None] * len(names)
-    lines, fields, problems, texts = (list(part) for part in zip(*chunk, strict=True))
-    for place, values in enumerate(fields):
-        if values is None:
-            fields[place], texts[place] = blank, printable(texts[place])
-        elif not is_clean(values):
-            fields[place], problems[place] = blank, "bad_encoding"
-            texts[place] = printable("\x1f".join(values)).replace("\x1f", " | ")
-    by_name = dict(zip(names, zip(*fields, strict=True), strict=True))
-    size = len(chunk)
-    own = {
-        "_row": pa.array(range(row, row + size), pa.int64()),
-        "_file": pa.array([file] * size, pa.string()),
-        "_line": pa.array(lines, pa.int64()),
-        "_problem": pa.array(problems, pa.string()),
-        "_text": pa.array(texts, pa.string()),
-    }
-    return pa.table(own | {name: pa.array(by_name[name], pa.string()) for name in columns})
+def _csv_to_parquet(
+    paths: list[Path], dataset: Dataset, target: Path, progress: Callable[[int], None]
+) -> None:
+    """Write the records of CSV files as Parquet, in row groups that the engine likes."""
+    gathered: list[pa.Table] = []
+    written, read = 0, 0
+    tables = _csv_files(paths, dataset)
+    first = next(tables)
+    with pq.ParquetWriter(target, first.schema, compression="lz4") as writer:
+        for table in chain([first], tables):
+            gathered.append(table)
+            read += table.num_rows
+            if read - written >= ROW_GROUP:
+                writer.write_table(pa.concat_tables(gathered))
+                gathered, written = [], read
+                progress(read)
+        if gathered:
+            writer.write_table(pa.concat_tables(gathered))
 
 
 def _as_text(table: ir.Table, **own: ir.Value) -> ir.Table:

@@ -3,11 +3,11 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cjlib.csv_records import csv_records
+from cjlib.csv_records import Lines, csv_records
 
 
 def records(text, delimiter=",", width=2):
-    return list(csv_records(iter(text.splitlines(keepends=True)), delimiter, width))
+    return list(csv_records(Lines(iter(text.splitlines(keepends=True))), delimiter, width))
 
 
 def test_sound_lines_come_with_their_line_numbers():
