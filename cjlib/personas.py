@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cjlib.profiles import with_segment
+from cjlib.profiles import attribute_shares, with_segment
 from cjlib.rfm import NOT_YET, RuleTable
+from cjlib.segments import Segments
 from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
 
 ENOUGH = 30  # visits, or feelings told, below which a touchpoint is not talked about
@@ -169,6 +170,18 @@ def whereabouts(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def cards(log, found: Segments, view: str, profile: pd.DataFrame) -> list[Persona]:
+    """Return a card per group of a view, from its rows of the profile; see `personas`."""
+    return personas(
+        log,
+        profile,
+        touchpoint_effects(log, found.customers, view),
+        whereabouts(log, found.customers, view),
+        attribute_shares(log, found, view),
+        found.rules if view == "rfm_segment" else None,
+    )
+
+
 def personas(
     log,
     profile: pd.DataFrame,
@@ -219,10 +232,10 @@ def _who(log, row, rule, known: pd.DataFrame, least: int) -> str:
         parts.append(f"They {rule.means}.")
     money = ""
     if log.has("value"):
-        money = f" worth {row.value:,.0f} {log.dataset.currency}".rstrip()
+        money = f", {row.value:,.0f} {log.dataset.currency}".rstrip() + " in all"
     if row.frequency > 0:
         parts.append(
-            f"{row.frequency:.1f} purchases each{money}, the last {row.recency_days:.0f} "
+            f"On average {row.frequency:.1f} purchases{money}; the last {row.recency_days:.0f} "
             "days ago (median)."
         )
     if not np.isnan(row.churn) and row.churn_buyers >= ENOUGH:

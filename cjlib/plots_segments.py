@@ -1,6 +1,7 @@
 """Pictures of segments: who scores what, what holds, what sets groups apart, who moves where."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,17 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cjlib.plots import ACCENT, BAD, DIVERGING, INK, MUTED, SEQUENTIAL, percent_axis, shorten
+from cjlib.plots import (
+    ACCENT,
+    BAD,
+    DIVERGING,
+    INK,
+    MUTED,
+    SEQUENTIAL,
+    interval_bars,
+    percent_axis,
+    shorten,
+)
 
 
 def score_grid(scored: pd.DataFrame, ax: Axes | None = None, *, smallest: int = 1) -> Axes:
@@ -172,7 +183,7 @@ def feature_deviations(centers: pd.DataFrame, spread: pd.Series, ax: Axes | None
     distance = (centers[varying] - centers[varying].mean()) / spread[varying]
     strongest = distance.abs().max().sort_values(ascending=False, kind="stable").index[:14]
     table = distance[[name for name in varying if name in set(strongest)]].T
-    table.columns = [shorten(name, 22) for name in table.columns]
+    table.columns = [_wrapped(name) for name in table.columns]
     table.index = [shorten(name.replace("_", " ")) for name in table.index]
     _heat(table, ax, cmap=DIVERGING, fmt="+.1f", vmin=-2, vmax=2)
     ax.set_title("What sets the clusters apart (standard deviations from their mean)")
@@ -202,11 +213,13 @@ def transition_pictures(
     array of Axes
     """
     axes = np.atleast_1d(axes).ravel()
-    labels = [shorten(state, 14) for state in states]
+    labels = [shorten(state, 16) for state in states]
     for ax, matrix, name, share in zip(axes, matrices, names, shares, strict=False):
         table = pd.DataFrame(matrix[:-1], index=labels[:-1], columns=labels)
         _heat(table.where(table >= 0.005), ax, cmap=SEQUENTIAL, fmt=".0%", vmin=0, vmax=1)
-        ax.set_title(f"{shorten(name, 38)} ({share:.0%})", fontsize=10.5)
+        ax.set_title(f"{shorten(name, 40).capitalize()} ({share:.0%})", fontsize=10.5)
+        ax.tick_params(axis="x", rotation=30)
+        plt.setp(ax.get_xticklabels(), ha="right")
     for ax in axes[len(matrices) :]:
         ax.set_visible(False)
     return axes
@@ -232,11 +245,16 @@ def count_map(
     ax = plt.gca() if ax is None else ax
     shares = table.div(table.sum(axis=1).replace(0, np.nan), axis=0).where(table >= smallest)
     texts = table.map(lambda n: f"{n:,}").where(table >= smallest, "")
-    shares.index = [shorten(name) for name in shares.index]
-    shares.columns = [shorten(name, 22) for name in shares.columns]
+    shares.index = [_wrapped(name) for name in shares.index]
+    shares.columns = [_wrapped(name, 20) for name in shares.columns]
     _heat(shares, ax, cmap=SEQUENTIAL, annot=texts.to_numpy(), fmt="", vmin=0, vmax=1)
     ax.set_title(title)
     return ax
+
+
+def _wrapped(name: str, width: int = 24) -> str:
+    """Return a name on at most two lines."""
+    return fill(shorten(name, 2 * width - 4), width)
 
 
 def _heat(table: pd.DataFrame, ax: Axes, *, annot=True, **options) -> None:
@@ -254,5 +272,41 @@ def _heat(table: pd.DataFrame, ax: Axes, *, annot=True, **options) -> None:
     if table.shape[1] > 6:
         plt.setp(ax.get_xticklabels(), ha="right")
     ax.tick_params(axis="y", rotation=0)
+    ax.grid(visible=False)  # it would show through blank cells
     ax.set_xlabel("")
     ax.set_ylabel("")
+
+
+def outcome_panels(profile: pd.DataFrame, currency: str = "") -> np.ndarray:
+    """Draw value, conversion, feeling and churn of one view side by side, with their intervals.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        Rows of `cjlib.profiles.profiles`; measures that are missing throughout are left out.
+    currency : str
+
+    Returns
+    -------
+    array of Axes
+    """
+    titles = {
+        "value": f"Value{f' ({currency})' if currency else ''} each",
+        "conversion": "Conversion",
+        "feeling": "Feeling (-1 to 1)",
+        "churn": "Churn",
+    }
+    present = [name for name in titles if profile[name].notna().any()]
+    _, axes = plt.subplots(
+        1, len(present), figsize=(10.5, 1.1 + 0.3 * len(profile)), sharey=True, squeeze=False
+    )
+    for ax, name in zip(axes[0], present, strict=True):
+        limits = {"lower": f"{name}_lower", "upper": f"{name}_upper"}
+        interval_bars(profile, label="segment", value=name, **limits, ax=ax)
+        ax.set_title(titles[name], fontsize=10.5)
+        ax.xaxis.set_major_locator(plt.MaxNLocator(4))
+        if name in ("conversion", "churn"):
+            percent_axis(ax.xaxis)
+    axes[0, 0].set_ylim(len(profile) - 0.5, -0.5)
+    axes[0, 0].set_yticks(range(len(profile)), [_wrapped(name) for name in profile["segment"]])
+    return axes[0]

@@ -10,7 +10,20 @@ import pyarrow as pa
 from cjlib.journey_types import ALL
 from cjlib.rfm import purchase_history, rfm
 from cjlib.segments import VIEWS, Segments
-from cjlib.uncertainty import benjamini_hochberg, difference_test, proportion, ratio
+from cjlib.uncertainty import Interval, benjamini_hochberg, difference_test, proportion, ratio
+
+ATTRIBUTE_FORMATS = {
+    "segment": str,
+    "attribute": str,
+    "level": str,
+    "customers": ",d",
+    "share": ".0%",
+    "others": ".0%",
+    "difference": "+.0%",
+    "lower": "+.0%",
+    "upper": "+.0%",
+}
+ATTRIBUTE_COLUMNS = list(ATTRIBUTE_FORMATS)
 
 
 def outcomes(log) -> pd.DataFrame:
@@ -172,7 +185,7 @@ def attribute_shares(log, segments: Segments, view: str, most: int = 6) -> pd.Da
         the whole table; empty for a log without a customers table.
     """
     if log.customers is None:
-        return pd.DataFrame(columns=["segment", "attribute", "level"])
+        return pd.DataFrame(columns=[*ATTRIBUTE_COLUMNS, "q_value"])
     customers = segments.customers
     attributes = log.customers.to_pandas().set_index("customer_id")
     attributes = attributes.drop(columns="bucket", errors="ignore")
@@ -206,7 +219,7 @@ def attribute_shares(log, segments: Segments, view: str, most: int = 6) -> pd.Da
             }
             parts.append(pd.DataFrame(part)[trials.sum(axis=0) > 0])
     if not parts:
-        return pd.DataFrame(columns=["segment", "attribute", "level"])
+        return pd.DataFrame(columns=[*ATTRIBUTE_COLUMNS, "q_value"])
     table = pd.concat(parts, ignore_index=True)
     return table.assign(q_value=benjamini_hochberg(table["q_value"]))
 
@@ -248,7 +261,9 @@ def typical_journeys(log, customers: pd.DataFrame, view: str, *, steps: int = 5,
     table["share"] = table["journeys"] / table.groupby("segment")["journeys"].transform("sum")
     table = table.groupby("segment").head(most).reset_index(drop=True)
     labels = {stage: log.label(stage) for stage in log.stages.names}
-    said = table["path"].str.split(" > ").map(lambda path: " → ".join(labels[s] for s in path))
+    told = table["path"].str.split(" > ")
+    said = told.map(lambda path: " → ".join(labels[stage] for stage in path))
+    said += np.where(told.map(len) == steps, " …", "")
     return table.assign(journey=said)[["segment", "journey", "journeys", "customers", "share"]]
 
 
@@ -279,3 +294,10 @@ def _sums(buckets: np.ndarray, labels: pd.Categorical, weights) -> np.ndarray:
     place = buckets[known].astype(np.int64) * shape[1] + labels.codes[known]
     weights = np.asarray(weights, dtype=float)[known]
     return np.bincount(place, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def repeat_share(scored: pd.DataFrame) -> Interval:
+    """Return the share of buyers who have bought more than once, with its interval."""
+    buckets, size = scored["bucket"], int(scored["bucket"].max()) + 1 if len(scored) else 1
+    again = np.bincount(buckets, weights=scored["frequency"] > 1, minlength=size)
+    return proportion(again, np.bincount(buckets, minlength=size), alike=1.0)

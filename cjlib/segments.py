@@ -20,6 +20,7 @@ from cjlib.errors import ParameterError
 from cjlib.journey_types import ALL, JourneyTypes, find_journey_types
 from cjlib.rfm import COLUMNS as RFM_COLUMNS
 from cjlib.rfm import MEASURES, NOT_YET, RuleTable, quantile_scores, rfm, rules_of
+from cjlib.uncertainty import Interval, proportion
 
 VIEWS = {"rfm_segment": "rfm", "cluster": "cluster", "journey_type": "journey_type"}
 """The column of each view, and its name in ``segment_profiles.segmentation``."""
@@ -315,7 +316,7 @@ def cross_table(customers: pd.DataFrame, rows: str, columns: str) -> pd.DataFram
     return table.loc[order, across]
 
 
-def migration(log, segments: Segments, earlier: pd.Timestamp) -> pd.DataFrame:
+def migration(log, segments: Segments, earlier: pd.Timestamp) -> tuple[pd.DataFrame, Interval]:
     """Count buyers by their RFM segment at an earlier moment and now.
 
     Each moment's scores come from the cut points of the buyers known by then, so who stands still
@@ -323,11 +324,16 @@ def migration(log, segments: Segments, earlier: pd.Timestamp) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
+    moved : DataFrame
         Buyers of the earlier moment, ``then`` in rows and ``now`` in columns, in the rules' order.
+    stayed : Interval
+        The share of them in the segment they were in.
     """
-    then = rfm(log, as_of=earlier, rules=segments.rules).set_index("customer_id")["rfm_segment"]
+    then = rfm(log, as_of=earlier, rules=segments.rules).set_index("customer_id")
     now = segments.scored.set_index("customer_id")["rfm_segment"].reindex(then.index)
-    return pd.crosstab(then.rename("then"), now.rename("now")).reindex(
-        index=segments.rules.names, columns=segments.rules.names, fill_value=0
-    )
+    moved = pd.crosstab(then["rfm_segment"].rename("then"), now.rename("now"))
+    moved = moved.reindex(index=segments.rules.names, columns=segments.rules.names, fill_value=0)
+    same = (then["rfm_segment"].cat.codes == now.cat.codes).to_numpy()
+    size = int(then["bucket"].max()) + 1 if len(then) else 1
+    stayed = np.bincount(then["bucket"], weights=same, minlength=size)
+    return moved, proportion(stayed, np.bincount(then["bucket"], minlength=size), alike=1.0)
