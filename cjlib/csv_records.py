@@ -76,8 +76,10 @@ def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
             problem = width_problem(len(fields), width) if fields else None
         except StopIteration:
             return
-        except csv.Error as error:
-            fields, problem = [], "field_too_long" if "limit" in str(error) else "bad_quoting"
+        except csv.Error:
+            # An open quote may swallow lines up to the limit: then no field was too long.
+            long = len(lines.taken[0]) > csv.field_size_limit()
+            fields, problem = [], "field_too_long" if long else "bad_quoting"
         if problem is None:
             if fields:  # else a blank line, which is no record
                 yield lines.number - len(lines.taken) + 1, fields, None, None

@@ -70,3 +70,9 @@ def test_no_line_is_lost_or_counted_twice(seed):
         height = 1 + sum(field.count("\n") for field in fields or [])
         covered += range(line, line + height)
     assert covered == list(range(2, len(lines) + 2))
+
+
+def test_an_open_quote_is_bad_quoting_however_much_comes_after_it():
+    found = records('"a,b\n' + "c,d\n" * 50_000)
+    assert found[0][2] == "bad_quoting"
+    assert len(found) == 50_001
