@@ -26,6 +26,8 @@ class Timeline:
 
     Attributes
     ----------
+    first : Timestamp
+        The first time in the log.
     training : tuple of Timestamp
         Oldest first; their labels end at or before ``test``.
     test : Timestamp or None
@@ -36,6 +38,7 @@ class Timeline:
         Empty, or why no model can be tested honestly.
     """
 
+    first: pd.Timestamp
     training: tuple[pd.Timestamp, ...]
     test: pd.Timestamp | None
     score: pd.Timestamp
@@ -74,9 +77,9 @@ def timeline(
             f"{needed:,.0f} days: wait for more history, or set churn.horizon in the dataset file "
             f"to at most {int(days // 3)} days."
         )
-        return Timeline((), None, as_of, missing)
+        return Timeline(first, (), None, as_of, missing)
     training = tuple(as_of - step * horizon for step in range(min(carried, most + 1), 1, -1))
-    return Timeline(training, as_of - horizon, as_of)
+    return Timeline(first, training, as_of - horizon, as_of)
 
 
 def labels(events: Table, cut_off: pd.Timestamp, horizon: pd.Timedelta) -> Table:

@@ -115,11 +115,29 @@ def action_list(
     return table.iloc[order].reset_index(drop=True)
 
 
+def rank_list(
+    frame: pd.DataFrame, reasons: pd.DataFrame, *, as_of: pd.Timestamp, horizon: pd.Timedelta
+) -> pd.DataFrame:
+    """Return the same table where no model could be tested: deciles by recency, no probability."""
+    unknown = np.full(len(frame), np.nan)
+    table = action_list(
+        *(frame, unknown, unknown, reasons),
+        contact_share=0.0,
+        hold_out=0.0,
+        as_of=as_of,
+        horizon=horizon,
+    )
+    recency = frame.set_index("customer_id")["recency_days"].reindex(table["customer_id"])
+    table["decile"] = equal_groups(recency.to_numpy(dtype=float), 10) + 1
+    return table.sort_values("decile", ascending=False, kind="stable", ignore_index=True)
+
+
 def came_true(
     earlier: pd.DataFrame,
     events: Table,
     as_of: pd.Timestamp,
     *,
+    contact: str = "",
     hide: Callable[[pd.Series], pd.Series] | None = None,
 ) -> pd.DataFrame:
     """Add to an earlier run's scores what became of the customers.
@@ -131,14 +149,16 @@ def came_true(
     events : Table
     as_of : Timestamp
         The moment of this report; the earlier horizon must have closed by then.
+    contact : str
+        Touchpoint by which the team contacts customers; empty: the log does not show it.
     hide : callable, optional
         From ids to what stands for them in published tables, where a log keeps its ids private.
 
     Returns
     -------
     DataFrame
-        The earlier columns, bucket, churned (bool), value_after; customers the log no longer knows
-        are left out.
+        The earlier columns, bucket, churned and contacted (bool), value_after; customers the log
+        no longer knows are left out.
 
     Raises
     ------
@@ -158,7 +178,11 @@ def came_true(
             f"earlier: its horizon closes on {then + horizon:%Y-%m-%d}, after this report of "
             f"{as_of:%Y-%m-%d}; score it then"
         )
-    known = events.group_by("customer_id").aggregate(bucket=events.bucket.min()).execute()
+    within = (events.timestamp > then) & (events.timestamp <= then + horizon)
+    known = events.group_by("customer_id").aggregate(
+        bucket=events.bucket.min(), contacted=(within & (events.touchpoint == contact)).any()
+    )
+    known = known.execute()
     after = labels(events, then, horizon).execute()
     if hide:
         known["customer_id"] = hide(known["customer_id"])

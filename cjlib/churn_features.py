@@ -14,6 +14,7 @@ RFM = [
     "overdue",  # recency over the mean days between purchases
     "silent_share",  # recency over age
     "rhythm",  # purchase days, each halved in weight with every half horizon that passed
+    "pace",  # the same; models take one by its logarithm, the other bent for frequent buyers
 ]
 """What purchase times alone say; ``purchase_value`` joins them where the log has values."""
 
@@ -152,6 +153,7 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         usual_gap=((table.age_days - table.recency_days) / repeats.nullif(0)).coalesce(
             table.age_days
         ),
+        pace=table.rhythm,
         silent_share=(table.recency_days + 1) / (table.age_days + 1),
         purchase_value=table.purchase_value.coalesce(0.0),
     )

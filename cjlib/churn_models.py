@@ -4,6 +4,7 @@ Every candidate is a scikit-learn classifier on the frames of ``customers_at``: 
 ``y`` true for churn, ``predict_proba(X)``. The simple ones come first, because ties go to them.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metaestimators import available_if
 
 from cjlib.churn import PURCHASE_MODELS
 from cjlib.churn_features import Vocabulary
@@ -31,6 +33,8 @@ class HiatusRule(ClassifierMixin, BaseEstimator):
     shares_ : ndarray of shape (2,)
         Churn among those within and beyond the threshold.
     """
+
+    columns = ("recency_days",)
 
     def fit(self, X: pd.DataFrame, y: np.ndarray):
         """Find the threshold; X has ``recency_days``."""
@@ -64,6 +68,11 @@ class PurchaseModelScores(ClassifierMixin, BaseEstimator):
 
     def __init__(self, column: str = "pareto_nbd"):
         self.column = column
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the score reads."""
+        return (self.column,)
 
     def fit(self, X: pd.DataFrame, y: np.ndarray):
         """Learn nothing more: the model knows the purchases already."""
@@ -148,7 +157,9 @@ class BoostedScores(ClassifierMixin, BaseEstimator):
 
     def contributions(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return each column's Shapley value in log-odds of churn (shap's exact tree algorithm)."""
-        from shap import TreeExplainer  # slow to import, and needed for this candidate alone
+        with warnings.catch_warnings():  # it complains of a missing widget for its progress bars
+            warnings.simplefilter("ignore")
+            from shap import TreeExplainer  # slow to import, and needed for this candidate alone
 
         values = TreeExplainer(self.model_).shap_values(X[list(self.columns)].to_numpy(dtype=float))
         return pd.DataFrame(values, columns=list(self.columns), index=X.index)
@@ -168,6 +179,11 @@ class Recalibrated(ClassifierMixin, BaseEstimator):
         self.shift = shift
         self.stretch = stretch
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the candidate reads."""
+        return tuple(self.candidate.columns)
+
     def fit(self, X: pd.DataFrame, y: np.ndarray):
         """Fit the candidate; shift and stretch stay."""
         self.classes_ = np.array([False, True])
@@ -180,6 +196,7 @@ class Recalibrated(ClassifierMixin, BaseEstimator):
         churn = 1 / (1 + np.exp(-(self.shift + self.stretch * raw)))
         return np.column_stack([1 - churn, churn])
 
+    @available_if(lambda self: hasattr(self.candidate, "contributions"))
     def contributions(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the candidate's contributions, stretched alike."""
         return self.candidate_.contributions(X) * self.stretch
@@ -188,7 +205,8 @@ class Recalibrated(ClassifierMixin, BaseEstimator):
 def logs(X: pd.DataFrame, columns) -> np.ndarray:
     """Return columns on the scales on which churn is nearly additive, array of shape (n, columns).
 
-    Days and counts by log(1 + x) with their sign, ratios by their logarithm, shares as they are.
+    Days and counts by log(1 + x) with their sign, ratios by their logarithm, shares as they are,
+    probabilities by their log-odds.
     """
     scaled = []
     for name in columns:
@@ -197,6 +215,8 @@ def logs(X: pd.DataFrame, columns) -> np.ndarray:
             scaled.append(np.log(np.maximum(values, TINY)))
         elif name == "silent_share":
             scaled.append(values)
+        elif name in PURCHASE_MODELS:
+            scaled.append(logit(np.clip(values, TINY, 1 - TINY)))
         else:
             scaled.append(np.sign(values) * np.log1p(np.abs(values)))
     return np.column_stack(scaled)
@@ -219,10 +239,19 @@ def candidates(words: Vocabulary, frame: pd.DataFrame, *, seed: int = 0) -> dict
         if frame[column].notna().all():
             models[names[column]] = PurchaseModelScores(column)
     models["logistic RFM"] = LogisticScores(rfm)
+    base = base_columns(words, frame)
+    if base != rfm:
+        models["RFM + BG/NBD"] = LogisticScores(base)
     if journey:
-        models["logistic RFM + journey"] = LogisticScores(rfm + journey)
-    models["boosted trees"] = BoostedScores(rfm + journey, seed)
+        models["RFM + journey"] = LogisticScores(base + journey)
+    models["boosted trees"] = BoostedScores(base + journey, seed)
     return models
+
+
+def base_columns(words: Vocabulary, frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the purchase features, and BG/NBD's probability where there is one."""
+    stacked = ("bg_nbd",) if frame["bg_nbd"].notna().all() else ()
+    return (*words.rfm, *stacked)
 
 
 @dataclass(frozen=True)
@@ -238,7 +267,7 @@ class Choice:
     losses : DataFrame
         customer_id, bucket, and each candidate's log-loss per customer and cut-off.
     predictions : DataFrame
-        churned, bucket, and each candidate's probability; same rows.
+        cut_off, churned, bucket, and each candidate's probability; same rows.
     out_of_time : bool
         False when the history has one training cut-off, and folds of customers stood in.
     """
@@ -266,7 +295,7 @@ def choose(frames: list[pd.DataFrame], models: dict, *, folds: int = 5) -> Choic
     Raises
     ------
     ContractError
-        When fewer than ten customers churned, or fewer than ten did not, in any fit.
+        When fewer than five customers churned, or fewer than five did not, in any fit.
     """
     out_of_time = len(frames) > 1
     if out_of_time:
@@ -277,8 +306,8 @@ def choose(frames: list[pd.DataFrame], models: dict, *, folds: int = 5) -> Choic
         splits = [(frames[0][fold != k], frames[0][fold == k]) for k in range(folds)]
     foretold = []
     for before, after in splits:
-        check_classes(before["churned"])
-        part = after[["customer_id", "bucket", "churned"]].copy()
+        check_classes(before["churned"], fewest=5)
+        part = after[["customer_id", "bucket", "cut_off", "churned"]].copy()
         for name, model in models.items():
             part[name] = clone(model).fit(before, before["churned"]).predict_proba(after)[:, 1]
         foretold.append(part)
@@ -294,17 +323,20 @@ def choose(frames: list[pd.DataFrame], models: dict, *, folds: int = 5) -> Choic
 def recalibration(choice: Choice) -> tuple[float, float, bool]:
     """Return shift and stretch of the chosen candidate's log-odds, and whether they are needed.
 
-    They are when they cut the log-loss at the cut-offs foretold by more than one standard error.
-    Folds of customers of one cut-off cannot show a drift in time, so then nothing is mended.
+    They are when they would have cut the log-loss at the last training cut-off by more than two
+    standard errors. Folds of customers of one cut-off cannot show a drift in time, so then nothing
+    is mended.
     """
-    churned = choice.predictions["churned"].to_numpy(dtype=bool)
-    p = np.clip(choice.predictions[choice.chosen].to_numpy(), TINY, 1 - TINY)
+    latest = choice.predictions["cut_off"] == choice.predictions["cut_off"].max()
+    rows = choice.predictions[latest]
+    churned = rows["churned"].to_numpy(dtype=bool)
+    p = np.clip(rows[choice.chosen].to_numpy(), TINY, 1 - TINY)
     raw = logit(p)[:, None]
     fit = LogisticRegression(C=np.inf).fit(raw, churned)
     shift, stretch = float(fit.intercept_[0]), float(fit.coef_[0, 0])
     gain = log_losses(churned, p) - log_losses(churned, fit.predict_proba(raw)[:, 1])
-    mean, error = clustered_mean(gain, choice.predictions["bucket"])
-    return shift, stretch, bool(choice.out_of_time and stretch > 0 and mean > error)
+    mean, error = clustered_mean(gain, rows["bucket"])
+    return shift, stretch, bool(choice.out_of_time and stretch > 0 and mean > 2 * error)
 
 
 def log_losses(churned, probability) -> np.ndarray:

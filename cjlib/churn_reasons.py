@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cjlib.churn import PURCHASE_MODELS
 from cjlib.churn_models import clustered_mean, log_losses
 from cjlib.uncertainty import benjamini_hochberg
 
 _TOPICS = {
     "time since the last order": (
-        *("recency_days", "previous_days", "overdue", "silent_share", "rhythm"),
+        *("recency_days", "previous_days", "overdue", "silent_share", "rhythm", "pace"),
     ),
     "number of orders": ("purchase_days", "age_days"),
     "value of orders": ("purchase_value",),
@@ -25,6 +26,7 @@ _TOPICS = {
     "feelings": ("feeling_mean", "feeling_last", "feeling_trend"),
     "bad experiences": ("bad_recent", "bad_open"),
 }
+_TOPICS["purchase model"] = tuple(PURCHASE_MODELS)
 _TOPIC = {column: topic for topic, columns in _TOPICS.items() for column in columns}
 
 

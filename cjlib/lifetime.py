@@ -19,7 +19,7 @@ from scipy.special import betaln, gammaln, hyp2f1
 
 from cjlib.errors import ContractError
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 class _RepeatPurchases:
@@ -65,7 +65,7 @@ class _RepeatPurchases:
 
         start = np.log(np.full(len(self.names), 0.5))
         rough = minimize(loss, start, method="Nelder-Mead", options={"maxiter": 80})
-        best = minimize(loss, rough.x, method="BFGS", options={"gtol": 1e-6, "maxiter": 60})
+        best = minimize(loss, rough.x, method="L-BFGS-B", options={"ftol": 1e-11, "gtol": 1e-6})
         best = best if best.fun <= rough.fun else rough
         params = np.exp(np.clip(best.x, -15, 15)) * scale
         self.params_ = pd.Series(params, index=list(self.names))

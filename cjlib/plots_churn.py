@@ -4,32 +4,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.dates import ConciseDateFormatter
 
-from cjlib.plots import ACCENT, BAD, GOOD, INK, MUTED, percent_axis, shorten
+from cjlib.plots import ACCENT, BAD, GOOD, MUTED, percent_axis, shorten
 
 
 def cut_off_bars(
-    training: list[pd.Timestamp],
-    test: pd.Timestamp,
-    score: pd.Timestamp,
-    horizon: pd.Timedelta,
-    first: pd.Timestamp,
-    *,
-    ax: Axes | None = None,
+    table: pd.DataFrame, horizon: pd.Timedelta, first: pd.Timestamp, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw one bar per cut-off: the history before it, then the horizon after it."""
+    """Draw one bar per cut-off: the history before it, then the horizon after it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        use ("training 1", …, "test", "scores") and cut_off, oldest first.
+    horizon : Timedelta
+    first : Timestamp
+        Where the history begins.
+    """
     ax = plt.gca() if ax is None else ax
-    rows = [*((f"training {i + 1}", at, ACCENT) for i, at in enumerate(training))]
-    rows += [("test", test, BAD), ("scores", score, GOOD)]
-    for row, (_, at, color) in enumerate(rows):
+    colors = {"test": BAD, "scores": GOOD}
+    for row, (use, at) in enumerate(zip(table["use"], table["cut_off"], strict=True)):
+        color = colors.get(use, ACCENT)
         ax.barh(row, at - first, left=first, color="#dfe5ea", height=0.55)
-        faint = at == score
-        ax.barh(
-            row, horizon, left=at, height=0.55, color="none" if faint else color, edgecolor=color
-        )
-    ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        filled = "none" if use == "scores" else color  # the horizon that is still to come
+        ax.barh(row, horizon, left=at, height=0.55, color=filled, edgecolor=color)
+    ax.set_yticks(range(len(table)), table["use"])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     ax.set_title("History (grey) and the horizon after each cut-off (coloured)")
     return ax
 
@@ -81,22 +84,19 @@ def profit_plot(curve: pd.DataFrame, unit: str, *, ax: Axes | None = None) -> Ax
 
 
 def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None) -> Axes:
-    """Draw what each topic adds to the scores, from ``churn_reasons.drivers``."""
+    """Draw what each driver adds to the scores, on a log scale, from ``churn_reasons.drivers``."""
     ax = plt.gca() if ax is None else ax
-    table = table.head(most)
-    clear = table["driver"]
-    colors = np.where(clear, np.where(table["direction"] > 0, BAD, GOOD), MUTED)
-    rows = range(len(table))
-    ax.hlines(rows, table["lower"], table["upper"], color=colors, linewidth=2.4, alpha=0.55)
+    table = table[table["driver"]].head(most)
+    colors = np.where(table["direction"] > 0, BAD, GOOD)
+    rows, least = range(len(table)), 1e-5
+    ax.hlines(rows, table["lower"].clip(least), table["upper"], color=colors, lw=2.4, alpha=0.55)
     ax.scatter(table["loss"], rows, color=colors, s=34, zorder=3)
-    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_xscale("log")
     ax.set_yticks(list(rows), [shorten(text.replace("_", " "), 34) for text in table["topic"]])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("log-loss added when the topic is shuffled, per customer")
-    ax.set_title(
-        "What the scores lean on (red: goes with churn; green: with staying; grey: unclear)"
-    )
+    ax.set_xlabel("log-loss added per customer when shuffled (log scale)")
+    ax.set_title("What the scores lean on (red: with churn; green: with staying)")
     return ax
 
 
