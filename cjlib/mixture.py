@@ -22,6 +22,10 @@ from cjlib.transition_data import TransitionData, customer_transitions
 __all__ = ["MarkovMixture", "TransitionData", "choose_components", "customer_transitions"]
 
 
+ENOUGH_TO_START = 20_000
+"""Customers on whom the starts are compared; the last run is on all."""
+
+
 class MarkovMixture(ClusterMixin, BaseEstimator):
     """A mixture of Markov chains: each customer's journeys follow one of several chains.
 
@@ -127,10 +131,15 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         self._layout(data)
         rows, inverse, times = _distinct(data.counts)
         generator = np.random.default_rng(self.seed)
+        few, few_times = rows, times
+        if len(data) > ENOUGH_TO_START:
+            some = generator.choice(len(data), ENOUGH_TO_START, replace=False)
+            few_times = np.bincount(inverse[some], minlength=len(times)).astype(float)
+            few, few_times = rows[few_times > 0], few_times[few_times > 0]
         runs = []
         for _ in range(1 if self.n_components == 1 else self.n_init):
-            run = self._first_guess(rows, times, generator)
-            runs.append(self._climb(rows, times, *run, steps=20)[:3])
+            run = self._first_guess(few, few_times, generator)
+            runs.append(self._climb(few, few_times, *run, steps=20)[:3])
         best = max(runs, key=lambda run: run[2])
         weights, logs, _, steps = self._climb(rows, times, *best[:2], steps=self.max_iter)
         if steps == self.max_iter:
