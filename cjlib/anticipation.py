@@ -155,3 +155,27 @@ def next_stages(log) -> pd.DataFrame:
         lost.get(key, 0.0) for key in best[["stage", "band"]].itertuples(index=False, name=None)
     ]
     return here.merge(best, on=["stage", "band"], how="inner")[COLUMNS]
+
+
+def summed(nexts: pd.DataFrame, smallest: int) -> pd.DataFrame:
+    """Sum up what comes next, without showing a single customer.
+
+    Parameters
+    ----------
+    nexts : DataFrame
+        Of :func:`next_stages`.
+    smallest : int
+        Customers below which a row is left out.
+
+    Returns
+    -------
+    DataFrame
+        ``stage, next_stage, customers, probability, expected_days`` (means), largest first.
+    """
+    table = nexts.groupby(["stage", "next_stage"], as_index=False).agg(
+        customers=("stage", "size"),
+        probability=("probability", "mean"),
+        expected_days=("expected_days", "mean"),
+    )
+    table = table[table["customers"] >= smallest]
+    return table.sort_values("customers", ascending=False, kind="stable", ignore_index=True)

@@ -17,7 +17,15 @@ from cjlib.removal_effect import removal_effect
 from cjlib.touch_paths import DIMENSIONS, TouchPaths, paths
 from cjlib.uncertainty import resample
 
-__all__ = ["DIMENSIONS", "MODELS", "NONE", "attribute", "model_agreement", "paths"]
+__all__ = [
+    "DIMENSIONS",
+    "MODELS",
+    "NONE",
+    "attribute",
+    "attribute_log",
+    "model_agreement",
+    "paths",
+]
 
 MODELS = (*RULES, "markov_1")
 NONE = "(none)"
@@ -91,6 +99,28 @@ def attribute(
     ]
     table = pd.concat(tables, ignore_index=True).assign(dimension=dimension)
     return table[COLUMNS]
+
+
+def attribute_log(log, *, models: Sequence[str] = MODELS, seed: int = 0) -> pd.DataFrame:
+    """Credit a log's purchases to its channels and to its touchpoints.
+
+    Parameters
+    ----------
+    log : Log
+    models : sequence of str
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Of :func:`attribute`, both dimensions; one without at least two levels is left out.
+    """
+    tables = [
+        attribute(paths(log, dimension).to_pandas(), dimension=dimension, models=models, seed=seed)
+        for dimension in DIMENSIONS
+    ]
+    kept = [table for table in tables if len(table["level"].unique()) > 1]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=COLUMNS)
 
 
 def model_agreement(table: pd.DataFrame) -> pd.DataFrame:

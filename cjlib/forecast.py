@@ -21,6 +21,7 @@ WEEK = 7 * 86_400
 NEW, GONE = "(new)", "(gone)"
 PRIOR = 0.5  # pseudo-customers per row, spread over all cells, so that no row is empty
 DRAWS = 2_000
+COLUMNS = ["period", "stage", "expected", "lower", "upper", "observed", "naive", "kind"]
 
 
 def weekly_moves(
@@ -199,7 +200,35 @@ def forecast(
     return Forecast(table, matrix, mean, learned.stop - learned.start, recent.stop - recent.start)
 
 
-def occupancy(moves: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+def forecast_and_backtest(
+    moves: pd.DataFrame, stages: Sequence[str], as_of: pd.Timestamp, horizon: int, seed: int = 0
+) -> list[Forecast]:
+    """Forecast from one horizon ago, to be scored, and from now.
+
+    Parameters
+    ----------
+    moves, stages, as_of, horizon, seed
+        Of :func:`forecast`.
+
+    Returns
+    -------
+    list of Forecast
+        Back-test and forecast, or the latter alone, or none, as far as the log is long enough.
+    """
+    made = [
+        forecast(moves, stages, as_of, horizon=horizon, at=at, seed=seed) for at in (-horizon, 0)
+    ]
+    return [one for one in made if one is not None]
+
+
+def joined(made: Sequence[Forecast]) -> pd.DataFrame:
+    """Return the published table ``stage_forecast``, empty when nothing could be forecast."""
+    if not made:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat([one.table for one in made], ignore_index=True)
+
+
+def occupancy(moves: pd.DataFrame, as_of: pd.Timestamp, weeks: int = 104) -> pd.DataFrame:
     """Return the customers seen in each stage at each snapshot.
 
     Parameters
@@ -208,13 +237,15 @@ def occupancy(moves: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
         Of :func:`weekly_moves`, collected.
     as_of : Timestamp
         Snapshot 0.
+    weeks : int
+        How many snapshots, the last ones.
 
     Returns
     -------
     DataFrame
         ``period, stage, customers``, by both.
     """
-    there = moves[moves["to_stage"] != GONE]
+    there = moves[(moves["to_stage"] != GONE) & (moves["week"] > -weeks)]
     seen = there.groupby(["week", "to_stage"], as_index=False)["n"].sum()
     seen["period"] = (as_of + pd.to_timedelta(seen.pop("week") * 7, unit="D")).dt.normalize()
     seen = seen.rename(columns={"to_stage": "stage", "n": "customers"})

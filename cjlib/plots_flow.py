@@ -10,7 +10,8 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from cjlib.plots import ACCENT, BAD, GOOD, INK, MUTED, percent_axis, shorten
+from cjlib.plots import ACCENT, BAD, GOOD, INK, MUTED, interval_bars, percent_axis, shorten
+from cjlib.plots_markov import transition_heatmap
 
 Label = Callable[[str], str]
 LOST = "lost"
@@ -84,8 +85,9 @@ def journey_flow(
         ink = "white" if _dark(colors[i]) else INK
         size = 10 if len(stages) < 7 else 8
         ax.text(i, 0, name, ha="center", va="center", color=ink, fontsize=size, zorder=5)
-    reach = max(len(stages) - 1, 1)
-    ax.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-_height(reach) - 0.35, _height(reach) + 0.25))
+    ways = drawn["to_stage"].map(place) - drawn["from_stage"].map(place)
+    above, below = (_height(max(side.max(), 1)) for side in (ways, -ways))
+    ax.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-max(below, 0.7) - 0.25, above + 0.25))
     ax.set_title(title)
     ax.axis("off")
     return ax
@@ -125,6 +127,61 @@ def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, te
 def _dark(color: str) -> bool:
     red, green, blue = plt.matplotlib.colors.to_rgb(color)
     return 0.3 * red + 0.59 * green + 0.11 * blue < 0.58
+
+
+def segment_heatmaps(
+    chains: Sequence[tuple[str, object]], axes: np.ndarray, *, label: Label = str
+) -> np.ndarray:
+    """Draw the matrices of several segments, a panel each.
+
+    Parameters
+    ----------
+    chains : sequence of (name, MarkovChain)
+        As many are drawn as there are axes.
+    axes : ndarray of Axes, shape (rows, columns)
+    label : callable
+
+    Returns
+    -------
+    ndarray of Axes
+    """
+    for place, ax in enumerate(axes.ravel()):
+        if place >= len(chains):
+            ax.axis("off")
+            continue
+        name, chain = chains[place]
+        title = f"{shorten(name, 26)} (n {chain.counts_.sum():,.0f})"
+        transition_heatmap(chain, label=label, title=title, detail=False, ax=ax)
+        ax.set(xlabel="", ylabel="")
+        ax.set_title(title, fontsize=10.5)
+        ax.set_xticklabels(ax.get_xticklabels(), rotation=30, ha="right", fontsize=9)
+        ax.tick_params(axis="y", labelsize=9)
+        if place % axes.shape[1]:
+            ax.set_yticklabels([])
+    return axes
+
+
+def chance_bars(reached: pd.DataFrame, colors: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Draw the chance of the (next) purchase by stage.
+
+    Parameters
+    ----------
+    reached : DataFrame
+        ``label, probability, lower, upper``.
+    colors : sequence of str
+        One per row.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    interval_bars(reached, label="label", value="probability", color=list(colors), ax=ax)
+    ax.set(xlim=(0, 1), xlabel="probability, before the customer is lost")
+    ax.set_title("The (next) purchase is reached")
+    percent_axis(ax.xaxis)
+    return ax
 
 
 def return_curves(
@@ -219,7 +276,6 @@ def forecast_panels(
     axes: Sequence[Axes],
     *,
     label: Label = str,
-    colors: dict[str, str] | None = None,
 ) -> Sequence[Axes]:
     """Draw, a stage per panel, the customers seen and those foreseen with their bands.
 
@@ -232,8 +288,6 @@ def forecast_panels(
     axes : sequence of Axes
         One per stage of the tables, in their order.
     label : callable
-    colors : dict, optional
-        Stage to colour.
 
     Returns
     -------
@@ -241,13 +295,12 @@ def forecast_panels(
     """
     stages = list(dict.fromkeys(stage for table in tables for stage in table["stage"]))
     for place, (ax, stage) in enumerate(zip(axes, stages, strict=False)):
-        color = (colors or {}).get(stage, ACCENT)
         seen = history[history["stage"] == stage]
         ax.plot(seen["period"], seen["customers"], color=INK, linewidth=1.6, label="seen")
         for kind, table in enumerate(tables):
             part = table[table["stage"] == stage]
             band = f"95 % band{' (back-test)' if kind == 0 and len(tables) > 1 else ''}"
-            shade = MUTED if kind == 0 and len(tables) > 1 else color
+            shade = MUTED if kind == 0 and len(tables) > 1 else ACCENT
             ax.fill_between(
                 part["period"],
                 part["lower"],

@@ -46,6 +46,11 @@ def next_purchase_counts(events: ir.Table, as_of: pd.Timestamp) -> ir.Table:
     return timed.group_by(["bucket", "stage", "exit", "days"]).agg(n=timed.count())
 
 
+def kinds(gaps: pd.DataFrame) -> list[str]:
+    """Return the kinds of purchase that were seen, the first before the later."""
+    return [kind for kind in (FIRST, LATER) if (gaps["stage"] == kind).any()]
+
+
 def share_within(curve: pd.DataFrame, days: float) -> tuple[float, float, float]:
     """Return who has bought again within so many days: share, lower, upper.
 
