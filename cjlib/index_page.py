@@ -75,10 +75,12 @@ def figure(value: float | None, unit: str) -> str:
     if value is None:
         return "unknown"
     if unit == "share":
-        return f"{value:.0%}" if abs(value) >= 0.1 or value == 0 else f"{value:.1%}"
+        round_enough = value in (0, 1) or 0.1 <= abs(value) <= 0.9
+        return f"{value:.0%}" if round_enough else f"{value:.1%}"
     if abs(value) >= 100 or value == round(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    return f"{value:.{digits}f}"
 
 
 def interval_bar(value: float, lower: float, upper: float, unit: str) -> str:

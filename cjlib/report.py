@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -135,7 +136,7 @@ class Report:
             "lower": number(lower),
             "upper": number(upper),
             "unit": unit,
-            "sentence": Plain().format(sentence.replace("**", ""), **values),
+            "sentence": Plain().format(re.sub(r"[*`]", "", sentence), **values),
         }
         self.findings = [known for known in self.findings if known["name"] != name] + [found]
         self.say(sentence, **values)
