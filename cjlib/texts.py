@@ -109,8 +109,9 @@ def trust_line(rows: Mapping[str, int]) -> str:
     if rows["kept"] == rows["read"]:
         return f"All {rows['read']:,} rows read were kept."
     share = rows["kept"] / rows["read"]
+    shown_share = f"{share:.1%}" if share < 0.9995 else "more than 99.9%"
     return (
-        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({share:.1%}) were kept; "
+        f"Of {rows['read']:,} rows read, {rows['kept']:,} ({shown_share}) were kept; "
         f"{rows['quarantined']:,} were quarantined, each with its reason, and "
         f"{rows['duplicates']:,} dropped as duplicates."
     )

@@ -1,0 +1,84 @@
+"""Parameters are declared, typed, and refused by name; no value ever becomes code."""
+
+import ast
+
+import pytest
+
+from cjlib.errors import ParameterError
+from cjlib.notebooks import skip_slow_import
+from cjlib.parameters import Parameter, choose, declared, split_assignments
+
+
+def notebook(source, tags=("parameters",)):
+    cell = {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source}
+    return {"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# ?"}, cell]}
+
+
+def test_names_types_defaults_and_comments_are_read():
+    source = [
+        'dataset = "demo"  # a name\n',
+        "order: int = 2  # steps\n",
+        "x = -1.5\n",
+        "b = True\n",
+    ]
+    found = declared(notebook(source))
+    assert found == {
+        "dataset": Parameter("dataset", "demo", "a name"),
+        "order": Parameter("order", 2, "steps"),
+        "x": Parameter("x", -1.5),
+        "b": Parameter("b", True),
+    }
+
+
+def test_a_notebook_without_the_tag_declares_nothing():
+    assert declared(notebook("x = 1", tags=())) == {}
+
+
+@pytest.mark.parametrize("source", ["import os", "x = f()", "x = [1]", "x = y = 1", "x = None"])
+def test_only_single_literals_can_be_declared(source):
+    with pytest.raises(ParameterError):
+        declared(notebook(source))
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "value"),
+    [
+        *[("", "007", "007"), ("", "", ""), ("", "a=b", "a=b"), (1, " 7 ", 7), (1, "-3", -3)],
+        *[(1.0, "1e-3", 0.001), (1.0, "2", 2.0), (True, "no", False), (False, "TRUE", True)],
+    ],
+)
+def test_a_value_is_read_as_the_declared_type(default, text, value):
+    read = Parameter("x", default).read(text)
+    assert read == value
+    assert type(read) is type(default)
+
+
+@pytest.mark.parametrize(
+    ("default", "text"),
+    [(1, "1.5"), (1, "one"), (1, ""), (1.0, "inf"), (1.0, "nan"), (True, "2"), (True, "")],
+)
+def test_a_value_of_another_type_is_refused(default, text):
+    with pytest.raises(ParameterError, match="-p x="):
+        Parameter("x", default).read(text)
+
+
+def test_each_notebook_gets_only_what_it_declares():
+    one, two = (
+        {"a": Parameter("a", 1)},
+        {"a": Parameter("a", "x"), "source": Parameter("source", "")},
+    )
+    chosen = choose({"one": one, "two": two}, {"a": "7"}, {"source": "log.csv", "as_of": ""})
+    assert chosen == {"one": {"a": 7}, "two": {"source": "log.csv", "a": "7"}}
+
+
+def test_names_and_values_are_split_at_the_first_equals_sign():
+    assert split_assignments(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+
+
+@pytest.mark.parametrize("text", ['"; import os #', "\\", '\\"', "a\nb", "{x}", "'''", "\u2028é"])
+def test_no_text_leaves_its_quotes_when_papermill_writes_it(text):
+    skip_slow_import()
+    from papermill.translators import PythonTranslator
+
+    (statement,) = ast.parse(PythonTranslator.codify({"x": text})).body
+    assert ast.literal_eval(statement.value) == text
