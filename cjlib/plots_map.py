@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
 from scipy.interpolate import PchipInterpolator
 
 from cjlib.plots import (
@@ -118,9 +118,14 @@ def printable(label: str) -> str:
 
 
 @cache
-def _glyphs(family: tuple[str, ...]) -> frozenset[int]:
+def _font(family: tuple[str, ...]) -> FT2Font:
     path = font_manager.findfont(font_manager.FontProperties(family=list(family)))
-    return frozenset(font_manager.get_font(path).get_charmap())
+    return font_manager.get_font(path)
+
+
+@cache
+def _glyphs(family: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(_font(family).get_charmap())
 
 
 def wrapped(label: str, width: int) -> str:
@@ -132,8 +137,11 @@ def wrapped(label: str, width: int) -> str:
 
 
 def _inches(text: str, size: float) -> float:
-    """Return how wide a text is drawn."""
-    return TextPath((0, 0), text, size=size).get_extents().width / 72 if text.strip() else 0.0
+    """Return how wide a printable text is drawn."""
+    font = _font(tuple(plt.rcParams["font.family"]))
+    font.set_size(size, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64 / 72
 
 
 def _fitted(label: str, width: float, size: float) -> str:

@@ -1,0 +1,286 @@
+import datetime as dt
+import warnings
+from types import SimpleNamespace
+
+import ibis
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cjlib import journeys, plots_map, plots_touchpoints
+from cjlib.journey_map import figures, journey_map, stage_table
+from cjlib.log import open_log
+from cjlib.sales_cycle import channel_reach, sales_cycle
+from cjlib.stages import load_stage_model
+
+START = pd.Timestamp("2025-01-01")
+
+
+def make_log(rows, *, touchpoints, model="five_phases", purchase="order", days=200, **columns):
+    """Return a log from (customer, day, touchpoint) rows; touchpoints say stage and initiator."""
+    stages = load_stage_model(model)
+    frame = pd.DataFrame(rows, columns=["customer_id", "day", "touchpoint"])
+    frame["customer_id"] = frame["customer_id"].astype(str)
+    frame["timestamp"] = START + pd.to_timedelta(frame.pop("day"), unit="D")
+    frame["line"] = range(len(frame))
+    frame["stage"] = [touchpoints[name][0] for name in frame["touchpoint"]]
+    started = [touchpoints[name][1] for name in frame["touchpoint"]]
+    frame["initiator"] = pd.array(started, dtype="str")
+    frame["medium"] = "online"
+    frame["position"] = frame["stage"].map(stages.positions)
+    frame["role"] = frame["stage"].map(stages.roles)
+    frame["purchase"] = frame["touchpoint"] == purchase
+    for name, kind in {"channel": "str", "value": "float", "sentiment": "float"}.items():
+        frame[name] = pd.array(columns.get(name, [None] * len(frame)), dtype=kind)
+    inactivity = dt.timedelta(days=10)
+    con = ibis.duckdb.connect()
+    as_of = START + pd.Timedelta(days=days)
+    events = journeys.with_buckets(con.create_table("rows", frame))
+    events = con.create_table("events", journeys.with_journeys(events, inactivity).to_pyarrow())
+    visits = journeys.stage_visits(events, as_of, inactivity)
+    visits = con.create_table("visits", visits.to_pyarrow())
+    dataset = SimpleNamespace(
+        journey=SimpleNamespace(inactivity=inactivity, purchase=[purchase]),
+        churn=SimpleNamespace(horizon=dt.timedelta(days=30)),
+        privacy=SimpleNamespace(smallest_group=5),
+    )
+    ways = con.create_table("journeys", journeys.journey_table(visits).to_pyarrow())
+    return SimpleNamespace(
+        dataset=dataset, stages=stages, as_of=as_of, events=events, visits=visits, journeys=ways
+    )
+
+
+POINTS = {
+    "ad": ("awareness", "company"),
+    "view": ("consideration", "customer"),
+    "cart": ("decision", "customer"),
+    "error": ("decision", "company"),
+    "banner": ("decision", "company"),
+    "order": ("purchase", "customer"),
+    "delivery": ("post_sale", "company"),
+}
+
+
+@pytest.fixture(scope="module")
+def small():
+    rows = [
+        *[("a", 0, "ad"), ("a", 2, "view"), ("a", 3, "view"), ("a", 6, "order")],
+        *[("a", 8, "delivery"), ("a", 12, "order")],  # buys again: the way back to it is onward
+        *[("b", 0, "ad"), ("b", 1, "view"), ("b", 5, "ad")],  # goes back, then is lost
+        *[("c", 0, "view")],
+        *[("d", 195, "ad"), ("d", 199, "view")],  # the moment of the report comes too soon
+    ]
+    feelings = [0.5, None, -0.5, 1.0, None, 1.0, None, 0.0, -1.0, None, 0.5, 0.5]
+    return make_log(rows, touchpoints=POINTS, sentiment=feelings)
+
+
+def test_stages_are_counted_in_the_order_of_the_model(small):
+    table = stage_table(small).set_index("stage")
+    assert list(table.index) == small.stages.names
+    assert table["events"].tolist() == [4, 5, 0, 2, 1]
+    assert table["customers"].tolist() == [3, 4, 0, 1, 1]
+    assert table["journeys"].tolist() == [3, 4, 0, 1, 1]
+    assert table["visits"].tolist() == [4, 4, 0, 2, 1]
+    assert table["reach"].tolist() == [0.75, 1, 0, 0.25, 0.25]
+    assert table.loc["awareness", "sentiment"] == pytest.approx((0.5 - 1.0 + 0.5) / 3)
+    assert table.loc["awareness", "negative_share"] == pytest.approx(1 / 3)
+
+
+def test_only_visits_whose_end_was_seen_say_where_visits_lead(small):
+    table = stage_table(small).set_index("stage")
+    assert table["closed"].tolist() == [3, 3, 0, 2, 1]  # d's are too young
+    assert table.loc["awareness", "advance_rate"] == pytest.approx(2 / 3)
+    assert table.loc["awareness", "drop_off_rate"] == pytest.approx(1 / 3)
+    assert table.loc["consideration", "advance_rate"] == pytest.approx(1 / 3)  # b goes back
+    assert table.loc["consideration", "drop_off_rate"] == pytest.approx(1 / 3)
+    assert table.loc["post_sale", "advance_rate"] == 1  # to a purchase again
+    assert np.isnan(table.loc["decision", "drop_off_rate"])
+
+
+def test_the_stay_is_measured_to_the_next_stage_or_to_the_end_of_the_silence(small):
+    table = stage_table(small).set_index("stage")
+    assert table.loc["awareness", "median_days"] == 2  # 2 and 1 onward, 10 in silence
+    assert table.loc["awareness", "median_days_onward"] == 1.5
+    assert np.isnan(table.loc["decision", "median_days"])
+
+
+def test_touchpoints_are_counted_by_stage_and_reach(small):
+    table = journey_map(small)
+    assert table["touchpoint"].tolist() == ["ad", "view", "order", "delivery"]
+    assert table["n"].tolist() == [4, 5, 2, 1]
+    assert table["customers"].tolist() == [3, 4, 1, 1]
+    assert table.loc[1, "drop_off_rate"] == pytest.approx(1 / 3)
+    assert table["pain"].isna().all()
+    assert not table["pain_point"].any()
+    assert not table["moment_of_truth"].any()
+
+
+def decisions(rng, customers, error_effect, length_effect=0.0):
+    """Return a log of customers who decide up to three times, with and without an error."""
+    rows = []
+    for customer in range(customers):
+        taste = rng.uniform(-0.15, 0.15)
+        for visit in range(rng.integers(1, 4)):
+            day, extra = 60 * visit, int(rng.integers(0, 3))
+            names = ["cart"] * (1 + extra)
+            error, banner = rng.random(2) < 0.3
+            names += ["error"] * int(error) + ["banner"] * int(banner)
+            rows += [(customer, day + 0.1 * i, name) for i, name in enumerate(names)]
+            chance = 0.6 + taste - error_effect * error - length_effect * len(names)
+            if rng.random() < chance:
+                rows.append((customer, day + 1, "order"))
+    return make_log(rows, touchpoints=POINTS)
+
+
+@pytest.mark.slow
+def test_a_planted_pain_point_is_found_with_its_size_and_what_has_no_effect_is_not():
+    log = decisions(np.random.default_rng(1), 1500, error_effect=0.25)
+    table = journey_map(log).set_index("touchpoint")
+    error, banner = table.loc["error"], table.loc["banner"]
+    assert error["pain_point"]
+    assert error["pain_lower"] < 0.25 < error["pain_upper"]
+    assert error["moment_of_truth"]
+    assert error["later_purchase_lower"] < -0.25 < error["later_purchase_upper"]
+    assert not banner["pain_point"]
+    assert not banner["moment_of_truth"]
+    assert banner["pain_lower"] < 0 < banner["pain_upper"]
+    assert np.isnan(table.loc["cart", "pain"])  # in every visit: nothing to compare with
+
+
+@pytest.mark.slow
+def test_touchpoints_of_long_visits_are_not_blamed_for_their_length():
+    log = decisions(np.random.default_rng(4), 1500, error_effect=-0.1, length_effect=0.1)
+    table = journey_map(log).set_index("touchpoint")
+    # An error is one more event and otherwise makes up for it: no difference is planted.
+    assert table.loc["error", "pain_lower"] < 0 < table.loc["error", "pain_upper"]
+    assert not table.loc["error", "pain_point"]
+
+
+def test_what_comes_after_the_purchase_within_its_visit_decides_nothing():
+    points = {"cart": ("decision", None), "order": ("decision", None)}
+    points["confirmation"] = ("decision", None)
+    rows = []
+    for customer in range(80):
+        names = ["cart"] + ["order", "confirmation"] * (customer % 2)
+        rows += [(customer, 0.1 * i, name) for i, name in enumerate(names)]
+    table = journey_map(make_log(rows, touchpoints=points, model="four_phases"))
+    assert table["later_purchase"].isna().all()
+
+
+@pytest.mark.parametrize("customers", [1, 40])
+def test_a_log_of_orders_alone_is_a_normal_case(customers):
+    rows = [(customer, day, "order") for customer in range(customers) for day in (0, 5, 90)]
+    log = make_log(rows, touchpoints={"order": ("purchase", None)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        stages, touchpoints = stage_table(log), journey_map(log)
+        cycle, channels = sales_cycle(log), channel_reach(log)
+    assert stages["reach"].tolist() == [0, 0, 0, 1, 0]
+    assert touchpoints["touchpoint"].tolist() == ["order"]
+    assert touchpoints[["pain", "later_purchase", "sentiment"]].isna().all(axis=None)
+    assert cycle.empty
+    assert channels.empty
+
+
+def test_the_sales_cycle_is_told_from_the_customer_journey(small):
+    table = sales_cycle(small).set_index("stage")
+    assert table["company"].tolist() == [4, 0, 0, 0, 1]
+    assert table["customer"].tolist() == [0, 5, 0, 2, 0]
+    assert table.loc["awareness", "of_company"] == pytest.approx(0.8)
+    assert table.loc["purchase", "of_customer"] == pytest.approx(2 / 7)
+    assert table.loc["awareness", "gap"] == pytest.approx(0.8)
+    assert table.loc["awareness", "company_share"] == 1
+
+
+def test_channels_beyond_the_largest_become_other():
+    names = ["web", "web", "web", "app", "app", "phone"]
+    rows = [(customer, 0, "ad") for customer in range(6)]
+    log = make_log(rows, touchpoints=POINTS, channel=names)
+    table = channel_reach(log, most=2)
+    here = table[table["stage"] == "awareness"].set_index("channel")
+    assert here["reach"].to_dict() == {"web": pytest.approx(0.5), "other": pytest.approx(0.5)}
+    assert table[table["stage"] == "purchase"]["reach"].isna().all()
+
+
+def test_a_figure_brings_its_limits():
+    row = pd.Series({"pain": 0.1, "pain_lower": 0.05, "pain_upper": 0.15})
+    assert figures(row, "pain", times=100) == pytest.approx({"value": 10, "lower": 5, "upper": 15})
+
+
+@pytest.mark.slow
+def test_what_was_planted_in_the_demo_is_on_its_map():
+    table = journey_map(open_log("demo")).set_index("touchpoint")
+    assert set(table.index[table["pain_point"]]) >= {"payment_error", "delivery_late"}
+    assert table["pain"].idxmax() == "payment_error"
+    newsletter = table.loc["newsletter_open"]
+    assert newsletter["pain_lower"] < 0 < newsletter["pain_upper"]
+    assert not newsletter["moment_of_truth"]
+    assert table.loc["support_resolved", "moment_of_truth"]
+    assert table.loc["support_resolved", "later_purchase"] > 0
+    assert table.loc["delivery_late", "later_purchase"] < 0
+    assert table.loc["delivery_late", "upper"] < 0
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (np.nan, "–"),
+        (10 / 86_400, "10 s"),
+        (4 / 1440, "4 min"),
+        (0.5, "12.0 h"),
+        (2.14, "2.1 days"),
+        (1234, "1,234 days"),
+    ],
+)
+def test_lengths_of_time_have_the_unit_a_reader_would_choose(days, text):
+    assert plots_map.duration(days) == text
+
+
+HOSTILE = [
+    "=HYPERLINK(1)",
+    "<script>alert(1)</script> and a very long name",
+    "日本語",
+    "$x^2$",
+    "a",
+]
+
+
+@pytest.mark.parametrize("felt", [True, False])
+@pytest.mark.parametrize("count", [2, 8])
+def test_the_map_stays_inside_its_figure_whatever_the_names(count, felt):
+    rng = np.random.default_rng(count)
+    names = [f"s{i}" for i in range(count)]
+    stages = pd.DataFrame({"stage": names, "role": ["purchase"] + ["after"] * (count - 1)})
+    stages = stages.assign(events=9, closed=[0] + [4] * (count - 1), reach=0.5)
+    stages = stages.assign(advance_rate=0.7, drop_off_rate=0.3, sentiment=-0.2 if felt else np.nan)
+    stages["sentiment_lower"] = stages["sentiment_upper"] = stages["sentiment"]
+    points = [(stage, name, rng.random()) for stage in names for name in HOSTILE * 2]
+    table = pd.DataFrame(points, columns=["stage", "touchpoint", "reach"])
+    table = table.assign(sentiment=0.4 if felt else np.nan, drop_off_rate=0.3)
+    table = table.assign(pain_point=True, moment_of_truth=True, later_purchase=-0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        labels = dict.fromkeys(names, "Reconocimiento de la necesidad")
+        ax = plots_map.draw_journey_map(stages, table, labels)
+        ax.figure.canvas.draw()
+    inside = ax.figure.bbox.padded(2)
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+    assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
+    assert sum(text.get_text() == "+ 2 more" for text in ax.texts) == count
+    plt.close(ax.figure)
+
+
+def test_the_pictures_beside_the_map_draw_what_they_are_given(small):
+    stages, touchpoints = stage_table(small), journey_map(small)
+    labels = {name: small.stages.label(name) for name in small.stages.names}
+    _, axes = plt.subplots(1, 3)
+    plots_touchpoints.draw_drop_off(stages, labels, ax=axes[0])
+    assert len(axes[0].get_yticks()) == 4  # the decision has no closed visit
+    plots_touchpoints.draw_sales_cycle(sales_cycle(small), labels, ax=axes[1])
+    assert axes[1].get_yticklabels()[0].get_text() == "Awareness"
+    found = touchpoints.assign(pain=0.1, pain_lower=0.0, pain_upper=0.2)
+    plots_touchpoints.draw_differences(found, value="pain", found="pain_point", ax=axes[2])
+    assert [text.get_text() for text in axes[2].get_yticklabels()] == list(found["touchpoint"])
+    plt.close("all")
