@@ -100,14 +100,15 @@ def test_a_page_carries_all_it_needs_and_hides_its_code(tmp_path):
     context = {"dataset": EVIL, "as_of": "1 May 2024", "run_id": "r", "previous": None}
     context["next"] = Page("03_y", "What <next>?")
     page = to_html(tmp_path / "02_x.ipynb", describe("02_x", NOTEBOOK), context)
-    assert page.lstrip().startswith("<!doctype html>")
+    assert page.lower().startswith("<!doctype html>")
     assert '<html lang="en">' in page
     assert "default-src 'none'" in page
     assert '<img alt="Who bought?"' in page
     assert "<strong>9</strong> of <code>x</code>" in page
     assert ".source { display: none" in page
     assert "secret" in page
-    assert 'href="03_y.html">What &lt;next&gt;? →' in page
+    assert 'href="03_y.html"' in page
+    assert "What &lt;next&gt;? →" in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
 
