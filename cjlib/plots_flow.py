@@ -211,7 +211,7 @@ def return_curves(
         ax.fill_between(days, low, high, step="post", color=color, alpha=0.18, linewidth=0)
     ax.set(xlim=(0, longest), ylim=(0, None), xlabel="days since the purchase")
     ax.set(ylabel="have bought again", title="Who buys again, and when")
-    percent_axis(ax.yaxis)
+    percent_axis(ax.yaxis, 2 if 1 - curves["survival"].min() < 0.02 else 0)
     ax.legend(frameon=False, loc="upper left")
     return ax
 

@@ -11,47 +11,69 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from cjlib import dwell, journeys, markov_tests
+from cjlib import journeys, markov_tests
 from cjlib.errors import ParameterError
 from cjlib.markov import MarkovChain
 from cjlib.published import TABLES
 from cjlib.questions import purchase_question, return_question
+from cjlib.repurchase import repeat_counts
 
 FIRST = ("channel", "touchpoint", "stage")
 OTHER = "(other)"
 
 
-def stage_moves(log, count: Callable[..., ir.Table] = journeys.transition_counts) -> pd.DataFrame:
-    """Count the moves of everybody; in a log of one stage, its repeated purchases too.
+def stage_moves(
+    log,
+    count: Callable[..., ir.Table] = journeys.transition_counts,
+    *,
+    groups: ir.Table | None = None,
+    repeats: bool | None = None,
+) -> pd.DataFrame:
+    """Count the moves of everybody or of groups, repeated purchases too where they matter.
 
-    Visits merge the purchases of one visit, so in a log of orders alone the only move would be
-    ``lost``: there a further purchase is a move from the stage to itself.
+    Visits merge the purchases of one visit. In a log of one stage the only move would then be
+    ``lost``, and the question whether a purchase is followed by another would overlook most: there
+    a further purchase of the same visit is a move from the stage to itself.
 
     Parameters
     ----------
     log : Log
     count : callable
         ``transition_counts`` (moves and customers) or ``dwell.move_days`` (moves and days).
+    groups : Table, optional
+        ``customer_id, segment``; counts by segment then.
+    repeats : bool, optional
+        Whether to count repeated purchases; by default in a log of one stage alone.
 
     Returns
     -------
     DataFrame
-        ``bucket, from_stage, to_stage, n`` and what ``count`` adds.
+        ``bucket, from_stage, to_stage, n``, what ``count`` adds, and ``segment`` for groups.
     """
-    moves = count(log.visits, by=["bucket"]).to_pandas()
-    if len(moves["from_stage"].unique()) > 1:
+    visits, events, by = log.visits, log.events, ["bucket"]
+    if groups is not None:
+        visits, events = (t.inner_join(groups, "customer_id") for t in (visits, events))
+        by = ["segment", "bucket"]
+    moves = count(visits, by=by).to_pandas()
+    if repeats is None:
+        repeats = len(moves["from_stage"].unique()) < 2
+    if not repeats:
         return moves
-    repeats = dwell.repeat_purchases(log.visits, by=["bucket"]).to_pandas()
-    return pd.concat([moves, repeats], join="inner", ignore_index=True)
+    further = repeat_counts(events, log.as_of, log.dataset.journey.inactivity, by).to_pandas()
+    return pd.concat([moves, further], join="inner", ignore_index=True)
 
 
-def outcomes(chains: Mapping[str, MarkovChain], stages, days: np.ndarray) -> pd.DataFrame:
+def outcomes(
+    chains: Mapping[str, MarkovChain], again: Mapping[str, MarkovChain], stages, days: np.ndarray
+) -> pd.DataFrame:
     """Ask every chain whether the purchase, and after it the next one, comes before the loss.
 
     Parameters
     ----------
     chains : mapping of str to MarkovChain
         Segment to its chain; ``all`` is everybody.
+    again : mapping of str to MarkovChain
+        The same with repeated purchases, for the question after a purchase.
     stages : StageModel
     days : ndarray, shape (S, S)
         Mean days of each move.
@@ -61,12 +83,10 @@ def outcomes(chains: Mapping[str, MarkovChain], stages, days: np.ndarray) -> pd.
     DataFrame
         The published table ``absorption``, and expected_steps.
     """
+    asked = [(purchase_question, name, chain) for name, chain in chains.items()]
+    asked += [(return_question, name, chain) for name, chain in again.items()]
     return pd.concat(
-        (
-            question(chain, stages, days=days, segment=name)
-            for question in (purchase_question, return_question)
-            for name, chain in chains.items()
-        ),
+        (question(chain, stages, days=days, segment=name) for question, name, chain in asked),
         ignore_index=True,
     )
 
@@ -150,7 +170,9 @@ def segment_chains(moves: pd.DataFrame, everybody: MarkovChain) -> dict[str, Mar
     """
     sizes = moves.groupby("segment")["n"].sum().sort_values(ascending=False, kind="stable")
     return {
-        segment: MarkovChain().fit(moves[moves["segment"] == segment], base=everybody)
+        segment: MarkovChain(seed=everybody.seed).fit(
+            moves[moves["segment"] == segment], base=everybody
+        )
         for segment in sizes.index
     }
 

@@ -84,9 +84,13 @@ def groups_differ(test: pd.DataFrame, segment_by: str) -> dict:
     }
 
 
-def group_moves(cells: pd.DataFrame, log, rows: int = 8) -> dict:
+def surest(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the moves that differ for sure."""
+    return cells[cells["q_value"] <= SURE]
+
+
+def group_moves(sure: pd.DataFrame, log, rows: int = 8) -> dict:
     """Return the moves in which a group differs from all others, for ``Report.show``."""
-    sure = cells[cells["q_value"] <= SURE]
     names = {name: sure[name].map(log.label) for name in ("from_stage", "to_stage")}
     columns = ["segment", "from_stage", "to_stage", "n", "probability", "elsewhere", "q_value"]
     return {
@@ -106,32 +110,34 @@ def chances(absorption: pd.DataFrame, log) -> pd.DataFrame:
     return reached.assign(label=names.where(before, "next one, after " + names), before=before)
 
 
-def purchase_chance(reached: pd.DataFrame, log) -> dict:
-    """Say from which stage before the purchase it is likeliest; else how many buy again."""
+def purchase_chances(reached: pd.DataFrame, log) -> list[dict]:
+    """Say from which stage before the purchase it is likeliest, and how many buy again."""
+    said = []
     before = reached[reached["before"]]
-    if before.empty:
-        return again_chance(reached, log)
-    best = before.sort_values("probability").iloc[-1]
-    return _interval(best, "probability") | {
-        "name": "purchase_from_best_stage",
-        "stage": log.label(best["from_stage"]),
-        "days": best["expected_days"],
-        "sentence": "From {stage}, **{value:.1%}** ({lower:.1%} to {upper:.1%}) reach the "
-        "purchase, "
-        "those after {days:.1f} days on average.",
-    }
-
-
-def again_chance(reached: pd.DataFrame, log) -> dict:
-    """Say how many purchases are followed by another within the same journey."""
-    bought = reached[reached["from_stage"].isin(log.stages.purchase)].iloc[0]
-    return _interval(bought, "probability") | {
-        "name": "purchase_again_in_journey",
-        "sentence": "After a purchase, **{value:.1%}** ({lower:.1%} to {upper:.1%}) buy again "
-        "in the "
-        "same journey, before a silence of {days} days.",
-        "days": log.dataset.journey.inactivity.days,
-    }
+    if len(before):
+        best = before.sort_values("probability").iloc[-1]
+        said.append(
+            _interval(best, "probability")
+            | {
+                "name": "purchase_from_best_stage",
+                "stage": log.label(best["from_stage"]),
+                "days": best["expected_days"],
+                "sentence": "From {stage}, **{value:.1%}** ({lower:.1%} to {upper:.1%}) reach the "
+                "purchase, those after {days:.1f} days on average.",
+            }
+        )
+    bought = reached[reached["from_stage"].isin(log.stages.purchase)]
+    if len(bought):
+        said.append(
+            _interval(bought.iloc[0], "probability")
+            | {
+                "name": "purchase_again_in_journey",
+                "days": log.dataset.journey.inactivity.days,
+                "sentence": "After a purchase, **{value:.1%}** ({lower:.1%} to {upper:.1%}) buy "
+                "again in the same journey, that is before a silence of {days} days.",
+            }
+        )
+    return said
 
 
 def second_purchase(gaps: pd.DataFrame, curve: pd.DataFrame, days: int) -> dict:
@@ -157,23 +163,31 @@ def busiest(stay: pd.DataFrame, log) -> str:
     return (before if len(before) else stay).groupby("stage")["n"].sum().idxmax()
 
 
-def longest_stay(curves: Mapping[str, pd.DataFrame], log) -> dict:
-    """Name the stage whose visits last longest."""
+def longest_stay(curves: Mapping[str, pd.DataFrame], log, hours: float) -> dict:
+    """Name the stage whose visits last longest; times are known to so many hours."""
     medians = pd.Series({stage: median_days(curve) for stage, curve in curves.items()})
     slow = medians.fillna(float("inf")).idxmax()
-    text = (
-        "In {stage} customers stay longest: half of the visits have ended after {days:.1f} days. "
-    )
     if pd.isna(medians[slow]):
         text = "In {stage} customers stay longest: fewer than half of the visits have ended yet. "
+    elif medians[slow] == 0:
+        text = "In every stage half of the visits have ended within {hours:.0f} h. "
+    else:
+        text = "In {stage} customers stay longest: half of the visits have ended after {days:.1f} "
+        text += "days. "
     text += "A customer who is lost counts as staying until the silence is complete."
-    return {"text": text, "stage": log.label(slow), "days": medians[slow]}
+    return {"text": text, "stage": log.label(slow), "days": medians[slow], "hours": hours}
 
 
 def memory(test: pd.DataFrame) -> dict:
     """Say whether a longer history foresees customers held out better."""
     row = test.iloc[0]
     order = row["test"].split()[1]
+    if not row["df"]:
+        return {
+            "text": "Whether the last {order} stages tell more cannot be said: there is no choice "
+            "of histories in these journeys.",
+            "order": order,
+        }
     helps = row["held_out_lower"] > 0
     return {
         "text": "Knowing the last {order} stages instead of the last {fewer} {verdict}: it "
@@ -235,6 +249,9 @@ def leading_credit(table: pd.DataFrame, model: str = "markov_1") -> dict:
     best = table[(table["model"] == model) & (table["level"] == lead["level"])].iloc[0]
     part = table[table["model"] == model]
     none = part.loc[part["level"] == NONE, "share"].sum()
+    agree = lead["highest"] - lead["lowest"] < 0.005
+    others = "all models agree." if agree else "over all models with {least:.1%} ({how}) to "
+    others += "" if agree else "{most:.1%} ({other})."
     return _interval(best, "share") | {
         "name": f"credit_{dimension}",
         "dimension": dimension,
@@ -246,10 +263,8 @@ def leading_credit(table: pd.DataFrame, model: str = "markov_1") -> dict:
         "other": lead["highest_model"].replace("_", " "),
         "none": none,
         "sentence": "Of {n:,.0f} purchases, the {dimension} {level} is credited with "
-        "**{value:.1%}** "
-        "by the removal effect ({lower:.1%} to {upper:.1%}); over all models with {least:.1%} "
-        "({how}) "
-        "to {most:.1%} ({other})."
+        "**{value:.1%}** by the removal effect ({lower:.1%} to {upper:.1%}); "
+        + others
         + (" {none:.1%} of the purchases had no touch before them." if none else ""),
     }
 
