@@ -70,13 +70,21 @@ def curves(counts: pd.DataFrame, groups: list[str], *, fewest: int = 30) -> pd.D
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def back_within(curve: pd.DataFrame, days: float) -> tuple[float, float, float]:
-    """Return the share of a group back within so many days, with its interval."""
-    seen = curve[curve["days"] <= days]
-    if seen.empty:
-        return 0.0, 0.0, 0.0
-    last = seen.iloc[-1]
-    return 1 - last["survival"], 1 - last["upper"], 1 - last["lower"]
+def back_within(curves: pd.DataFrame, days: float) -> pd.DataFrame:
+    """Return the share of each group back within so many days, with its interval.
+
+    Returns
+    -------
+    DataFrame
+        group, n (spells watched), back, lower, upper.
+    """
+    rows = []
+    for name, curve in curves.groupby("stage", sort=False):
+        seen = curve[curve["days"] <= days].tail(1)
+        limits = seen[["survival", "upper", "lower"]].to_numpy()
+        back = 1 - limits[0] if len(seen) else [0.0, 0.0, 0.0]
+        rows.append((name, int(curve["at_risk"].max()), *back))
+    return pd.DataFrame(rows, columns=["group", "n", "back", "lower", "upper"])
 
 
 def _counted(spells: Table, as_of: pd.Timestamp) -> Table:

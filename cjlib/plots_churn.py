@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from cjlib.plots import ACCENT, BAD, GOOD, MUTED, percent_axis, shorten
 
@@ -92,6 +93,8 @@ def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None)
     ax.hlines(rows, table["lower"].clip(least), table["upper"], color=colors, lw=2.4, alpha=0.55)
     ax.scatter(table["loss"], rows, color=colors, s=34, zorder=3)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks(list(rows), [shorten(text.replace("_", " "), 34) for text in table["topic"]])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

