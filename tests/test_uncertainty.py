@@ -277,7 +277,7 @@ def test_intervals_cover_the_truth_in_95_of_100_logs(customers):
         "absorption probability": _absorbed(moves[None])[0],
     }
     covered = {name: [] for name in truth}
-    for moves, feeling in zip(*_simulate_logs(rng, 400, customers, 256), strict=True):
+    for moves, feeling in zip(*_simulate_logs(rng, 300, customers, 256), strict=True):
         intervals = {
             "transition probability": proportion(moves, moves.sum(axis=-1, keepdims=True)),
             "mean sentiment": ratio(feeling[:, 0], feeling[:, 1]),
@@ -288,5 +288,5 @@ def test_intervals_cover_the_truth_in_95_of_100_logs(customers):
                 np.mean((found.lower <= truth[name]) & (truth[name] <= found.upper))
             )
     shares = {name: float(np.mean(inside)) for name, inside in covered.items()}
-    print(f"{customers} customers, 400 logs:", {k: f"{v:.1%}" for k, v in shares.items()})
+    print(f"{customers} customers, 300 logs:", {k: f"{v:.1%}" for k, v in shares.items()})
     assert all(0.93 <= value <= 0.97 for value in shares.values()), shares
