@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from cjlib.dataset_file import Dataset
-from cjlib.sources import OWN
+from cjlib.sources import OWN, without_margins
 from cjlib.timestamps import read_time, to_utc
 
 RULES = {
@@ -76,7 +76,7 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
         source = columns.sources.get(field)
         if source is None:
             return ibis.null("string")
-        stripped = raw[source].strip()
+        stripped = without_margins(raw[source])
         return stripped.isin(missing).ifelse(ibis.null("string"), stripped)
 
     local, offset = read_time(text("timestamp").fill_null(""), columns.timestamp.format)

@@ -159,11 +159,10 @@ def read_time(
     Parameters
     ----------
     text : StringValue
-        The timestamp column as read.
+        The timestamp column, without blanks around it.
     formats : list of str
         Tried in order; the first that fits wins. Empty means ISO 8601.
     """
-    text = text.strip()
     first, *others = formats or [ISO]
     local, offset = local_time(text, first), stated_offset(text, first)
     for form in others:
