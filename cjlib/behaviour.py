@@ -68,7 +68,9 @@ def behaviour_features(
     alone = counts.groupby("stage")["touchpoint"].transform("size") == 1  # says what its stage says
     for name in counts.loc[~alone, "touchpoint"].head(touchpoints):
         said = name.replace("_", " ")
-        features.append(Feature(f"touchpoint: {name}", "touchpoint", f"much {said}", f"no {said}"))
+        features.append(
+            Feature(f"touchpoint: {name}", "touchpoint", f"often {said}", f"seldom {said}")
+        )
     if log.has("channel"):
         used = log.events.filter(log.events.channel.notnull()).group_by("channel")
         used = used.aggregate(n=lambda t: t.count()).to_pandas()

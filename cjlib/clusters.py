@@ -59,7 +59,7 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
     A split of structureless data can be stable too: halves of a long cloud are. The index is
     therefore set against the mean index J0 of as many clusters in data without structure, drawn
     uniformly over the ranges of the features and over those of the components (the references of
-    the gap statistic; Tibshirani, Walther & Hastie 2001); the largest J0 counts::
+    the gap statistic; Tibshirani, Walther & Hastie 2001); the larger J0 counts::
 
         stability = (J - J0) / (1 - J0), at least 0
 
@@ -185,8 +185,10 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
         rows = rng.permutation(len(Z))[: 2 * self.n_rows]  # where clusterings are compared
         seen = Z[rows]
         scaled = self._scale(X[rows])
-        noise = [self.pca_.transform(_uniform(scaled, rng)) for _ in range(2)]
-        noise += [_uniform(seen, rng) for _ in range(2)]
+        noise = [
+            [self.pca_.transform(_uniform(scaled, rng)) for _ in range(2)],
+            [_uniform(seen, rng) for _ in range(2)],
+        ]
         distinct = len(np.unique(seen.round(6), axis=0))
         trials, kept = [], []
         for method, k in product(self.methods, self.k_range):
@@ -258,9 +260,12 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
         if found.min() >= self.holds - 0.1:
             found, ari = self._found_again(method, k, seen, labels, self.n_bootstraps, rng)
         chance = 0.0
-        for data in noise:
-            labels = self._model(method, k, n_init=5).fit(data).predict(data)
-            chance = max(chance, self._found_again(method, k, data, labels, few, rng)[0].mean())
+        for alike in noise:
+            means = []
+            for data in alike:
+                labels = self._model(method, k, n_init=5).fit(data).predict(data)
+                means.append(self._found_again(method, k, data, labels, few, rng)[0].mean())
+            chance = max(chance, float(np.mean(means)))
         return np.clip((found - chance) / max(1 - chance, 1e-2), 0, 1), ari
 
     def _found_again(self, method, k, seen, labels, times, rng) -> tuple[np.ndarray, float]:

@@ -234,9 +234,9 @@ def _who(log, row, rule, known: pd.DataFrame, least: int) -> str:
     if log.has("value"):
         money = f", {row.value:,.0f} {log.dataset.currency}".rstrip() + " in all"
     if row.frequency > 0:
+        times = "1 purchase" if row.frequency == 1 else f"{row.frequency:.1f} purchases"
         parts.append(
-            f"On average {row.frequency:.1f} purchases{money}; the last {row.recency_days:.0f} "
-            "days ago (median)."
+            f"On average {times}{money}; the last {row.recency_days:.0f} days ago (median)."
         )
     if not np.isnan(row.churn) and row.churn_buyers >= ENOUGH:
         days = log.dataset.churn.horizon.days

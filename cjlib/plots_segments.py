@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from cjlib.plots import (
     ACCENT,
     BAD,
-    DIVERGING,
     INK,
     MUTED,
     SEQUENTIAL,
@@ -20,6 +19,9 @@ from cjlib.plots import (
     percent_axis,
     shorten,
 )
+
+MORE_OR_LESS = sns.blend_palette(["#b9853b", "#f7f4ef", ACCENT], as_cmap=True)
+"""For deviations that are neither good nor bad."""
 
 
 def score_grid(scored: pd.DataFrame, ax: Axes | None = None, *, smallest: int = 1) -> Axes:
@@ -76,7 +78,7 @@ def share_pairs(
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     percent_axis(ax.xaxis)
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -102,10 +104,9 @@ def stability_by_number(trials: pd.DataFrame, holds: float, ax: Axes | None = No
         text, color, marker = names[method]
         shift = -0.05 if method == "kmeans" else 0.05  # so that equal points stay two points
         ax.plot(group["k"] + shift, group["weakest"], marker=marker, color=color, label=text)
-    chosen = trials[trials["chosen"]]
-    ax.scatter(
-        chosen["k"], chosen["weakest"], s=220, facecolors="none", edgecolors=BAD, linewidth=2
-    )
+    for row in trials[trials["chosen"]].itertuples():
+        place = row.k + (-0.05 if row.method == "kmeans" else 0.05)
+        ax.scatter(place, row.weakest, s=220, facecolors="none", edgecolors=BAD, linewidth=2)
     ax.axhline(holds, color=MUTED, linestyle="--")
     ax.annotate(
         "holds from here",
@@ -185,7 +186,7 @@ def feature_deviations(centers: pd.DataFrame, spread: pd.Series, ax: Axes | None
     table = distance[[name for name in varying if name in set(strongest)]].T
     table.columns = [_wrapped(name) for name in table.columns]
     table.index = [shorten(name.replace("_", " ")) for name in table.index]
-    _heat(table, ax, cmap=DIVERGING, fmt="+.1f", vmin=-2, vmax=2)
+    _heat(table, ax, cmap=MORE_OR_LESS, fmt="+.1f", vmin=-2, vmax=2)
     ax.set_title("What sets the clusters apart (standard deviations from their mean)")
     return ax
 
@@ -198,7 +199,8 @@ def transition_pictures(
     Parameters
     ----------
     matrices : array of shape (C, S, S)
-        The last state, which nobody leaves, has no row of its own.
+        The last state, which nobody leaves, has no row of its own; states that nobody meets are
+        left out.
     states : sequence of str
         Labels of the states.
     names : sequence of str
@@ -213,9 +215,11 @@ def transition_pictures(
     array of Axes
     """
     axes = np.atleast_1d(axes).ravel()
+    met = np.nan_to_num(matrices).sum(axis=(0, 1)) + np.nan_to_num(matrices).sum(axis=(0, 2)) > 0
     labels = [shorten(state, 16) for state in states]
     for ax, matrix, name, share in zip(axes, matrices, names, shares, strict=False):
-        table = pd.DataFrame(matrix[:-1], index=labels[:-1], columns=labels)
+        table = pd.DataFrame(matrix, index=labels, columns=labels).iloc[:-1]
+        table = table.loc[met[:-1], met]
         _heat(table.where(table >= 0.005), ax, cmap=SEQUENTIAL, fmt=".0%", vmin=0, vmax=1)
         ax.set_title(f"{shorten(name, 40).capitalize()} ({share:.0%})", fontsize=10.5)
         ax.tick_params(axis="x", rotation=30)
@@ -277,13 +281,15 @@ def _heat(table: pd.DataFrame, ax: Axes, *, annot=True, **options) -> None:
     ax.set_ylabel("")
 
 
-def outcome_panels(profile: pd.DataFrame, currency: str = "") -> np.ndarray:
+def outcome_panels(profile: pd.DataFrame, columns: Sequence[str], currency: str = "") -> np.ndarray:
     """Draw value, conversion, feeling and churn of one view side by side, with their intervals.
 
     Parameters
     ----------
     profile : DataFrame
-        Rows of `cjlib.profiles.profiles`; measures that are missing throughout are left out.
+        Rows of `cjlib.profiles.profiles`; measures that do not vary are left out.
+    columns : sequence of str
+        The measures to draw, of value, conversion, feeling and churn.
     currency : str
 
     Returns
@@ -296,9 +302,12 @@ def outcome_panels(profile: pd.DataFrame, currency: str = "") -> np.ndarray:
         "feeling": "Feeling (-1 to 1)",
         "churn": "Churn",
     }
-    present = [name for name in titles if profile[name].notna().any()]
+    varies = profile[list(titles)].std() > 0
+    present = [name for name in titles if name in columns and varies[name]]
+    if not present:
+        return np.array([])
     _, axes = plt.subplots(
-        1, len(present), figsize=(10.5, 1.1 + 0.3 * len(profile)), sharey=True, squeeze=False
+        1, len(present), figsize=(10.5, 1.1 + 0.34 * len(profile)), sharey=True, squeeze=False
     )
     for ax, name in zip(axes[0], present, strict=True):
         limits = {"lower": f"{name}_lower", "upper": f"{name}_upper"}

@@ -19,7 +19,6 @@ LABELS = {
     "recency_days": "days since purchase (median)",
     "frequency": "purchases",
     "value_share": "share of value",
-    "churn_buyers": "churn: n",
 }
 FEW_REPEAT = 0.05  # share of repeat buyers below which frequency tells little
 
@@ -74,8 +73,12 @@ def with_value_share(profile: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def profile_columns(log, *more: str) -> tuple[list[str], dict]:
-    """Return the columns of a profile that a log allows, with their formats."""
+def profile_columns(log, view: str) -> tuple[list[str], dict]:
+    """Return the columns of a view's profile that a log allows, with their formats.
+
+    The conversion of RFM segments is left out: they are made of purchases, and of the journeys of
+    those who bought just now only those without a purchase have ended.
+    """
     formats = {
         "segment": str,
         "customers": ",d",
@@ -90,6 +93,8 @@ def profile_columns(log, *more: str) -> tuple[list[str], dict]:
     }
     lacking = {"value": "value", "sentiment": "feeling"}
     absent = {name for column, name in lacking.items() if not log.has(column)}
+    if view == "rfm_segment" or len(log.stages.names) < 2:
+        absent.add("conversion")
     return [name for name in formats if name not in absent], formats
 
 
@@ -100,8 +105,8 @@ def report_clusters(report, found: Segments) -> None:
     best = trials.loc[trials["weakest"].idxmax()] if len(trials) else None
     if model.n_clusters_ == 1:
         text = (
-            "**No clusters hold.** Measured by how much of everything they do, the customers differ "
-            "by degree, not in kind."
+            "**No clusters hold.** Measured by how much of everything they do, the customers "
+            "differ by degree, not in kind."
         )
         if best is not None:
             text += (
@@ -181,7 +186,8 @@ def report_agreement(report, found: Segments) -> None:
             "nearly the same" if index > 0.8 else "partly the same" if index > 0.2 else "different"
         )
         report.say(
-            "{one} and {other} tell **{reading}** things (adjusted Rand index {index:.2f}, n {n:,}).",
+            "{one} and {other} tell **{reading}** things (adjusted Rand index {index:.2f}, "
+            "n {n:,}).",
             one=NAMES[one],
             other=NAMES[other],
             reading=reading,
@@ -205,8 +211,8 @@ def report_churn(report, profile: pd.DataFrame, log) -> None:
         lower=total["churn_lower"],
         upper=total["churn_upper"],
         unit="share",
-        sentence="Of {n:,.0f} customers who had bought {days} days ago, **{value:.0%}** ({lower:.0%} "
-        "to {upper:.0%}) have not bought since.",
+        sentence="Of {n:,.0f} customers who had bought {days} days ago, **{value:.0%}** "
+        "({lower:.0%} to {upper:.0%}) have not bought since.",
         n=total["churn_buyers"],
         days=days,
     )
@@ -214,6 +220,9 @@ def report_churn(report, profile: pd.DataFrame, log) -> None:
         groups = rows[rows["segmentation"] == VIEWS[view]]
         if len(groups) > 1:
             most, least = groups.loc[groups["churn"].idxmax()], groups.loc[groups["churn"].idxmin()]
+            if most["churn_lower"] <= least["churn_upper"]:
+                report.say("Among {name} all intervals meet: no difference that holds.", name=name)
+                continue
             report.say(
                 "Among {name} it is highest for **{most}**: {high:.0%} ({high_lower:.0%} to "
                 "{high_upper:.0%}), and lowest for **{least}**: {low:.0%} ({low_lower:.0%} to "

@@ -1,0 +1,71 @@
+"""Pictures of segments draw into the axes they are given, also where there is little to draw."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from cjlib import plots_segments
+from cjlib.segments import cross_table
+from tests.segment_logs import demo_profile, demo_segments
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_score_grid_leaves_small_cells_blank(ax):
+    scored = pd.DataFrame({"recency_score": [5] * 9 + [1], "frequency_score": [5] * 9 + [1]})
+    assert plots_segments.score_grid(scored, ax, smallest=5) is ax
+    assert [text for text in texts(ax) if text] == ["90%"]
+
+
+def test_counts_below_the_smallest_group_are_not_drawn(ax):
+    table = pd.DataFrame({"x": [4, 50], "y": [6, 0]}, index=["a", "b"])
+    plots_segments.count_map(table, ax, smallest=5)
+    assert sorted(text for text in texts(ax) if text) == ["50", "6"]
+
+
+def test_stability_and_likelihood_mark_what_was_chosen(ax):
+    found = demo_segments()
+    trials = found.clusters.model.trials_
+    assert plots_segments.stability_by_number(trials, 0.6, ax) is ax
+    assert plots_segments.likelihood_by_number(found.types.choice, ax) is ax
+
+
+def test_transition_pictures_leave_out_states_nobody_meets():
+    matrix = np.full((1, 3, 3), np.nan)
+    matrix[0, 0] = [0, 0, 1]
+    figure, axes = plt.subplots(1, 2)
+    plots_segments.transition_pictures(matrix, ["A", "B", "Lost"], ["one"], [1.0], axes)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["A"]
+    assert not axes[1].get_visible()
+    plt.close(figure)
+
+
+def test_cross_table_and_deviations_are_drawn(ax):
+    found = demo_segments()
+    plots_segments.count_map(cross_table(found.customers, "rfm_segment", "journey_type"), ax)
+    centers = pd.DataFrame({"pace": [1.0, 2.0], "same": [1.0, 1.0]}, index=["slow", "quick"])
+    spread = pd.Series({"pace": 1.0, "same": 0.0})
+    plots_segments.feature_deviations(centers, spread, ax)
+    assert {"-0.5", "+0.5"} <= set(texts(ax))
+
+
+def test_outcome_panels_leave_out_what_does_not_vary():
+    profile = demo_profile()
+    rows = profile[profile["segmentation"] == "journey_type"].assign(feeling=0.1)
+    axes = plots_segments.outcome_panels(rows, ["value", "feeling", "churn"], "EUR")
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in axes] == [
+        "Value (EUR) each",
+        "Churn",
+    ]
+    plt.close("all")
+    assert not len(plots_segments.outcome_panels(rows, []))
