@@ -20,7 +20,13 @@ from cjlib import events, journeys
 from cjlib.dataset import connect, load_dataset
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError
-from cjlib.sources import fingerprint, read_attributes, read_source, source_files
+from cjlib.sources import (
+    fingerprint,
+    read_attributes,
+    read_source,
+    source_files,
+    table_fingerprint,
+)
 from cjlib.stages import StageModel
 
 KEPT_PREPARED = 3
@@ -148,7 +154,8 @@ def open_log(
     home.mkdir(parents=True, exist_ok=True)
     con = connect(described)
     sources = [{"name": path.name, "sha256": fingerprint(path)} for path in paths]
-    key = _key(described, sources) if sources else f"table-{os.getpid()}"
+    sources = sources or [{"name": described.source, "sha256": table_fingerprint(con, described)}]
+    key = _key(described, sources)
     folder = home / key
     with FileLock(home / f"{key}.lock"):
         if not (folder / "log.json").exists():
@@ -159,7 +166,6 @@ def open_log(
     quality = pd.DataFrame(facts["quality"], columns=["rule", "rows", "share", "meaning"])
     rows = facts["rows"]
     _check_limit(described, quality, rows, folder)
-    sources = sources or [{"name": described.source, "sha256": None}]
     sources[0]["rows"] = rows["read"]
     moment = pd.Timestamp(facts["as_of"])
     return Log(described, moment, folder, con, quality, rows, sources, described.language)

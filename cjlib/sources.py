@@ -13,7 +13,9 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from functools import reduce
 from itertools import chain
+from operator import add
 from pathlib import Path
 from typing import TextIO
 
@@ -193,6 +195,33 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _engine_table(con: BaseBackend, dataset: Dataset) -> ir.Table:
+    try:
+        return con.table(dataset.source)
+    except Exception:
+        raise ParameterError(
+            f"{dataset.path.name}: source: {dataset.source!r} is neither a file"
+            f" ({', '.join(CSV_ENDINGS)}, .parquet, .sql) nor a table of {dataset.engine}."
+        ) from None
+
+
+def table_fingerprint(con: BaseBackend, dataset: Dataset) -> str:
+    """Return what tells the content of an engine's table, whatever the order of its rows.
+
+    Raises
+    ------
+    ParameterError
+        The engine has no such table.
+    """
+    table = _engine_table(con, dataset)
+    parts = [table[name].cast("string").fill_null("\x1e") + "\x1f" for name in table.columns]
+    hashes = table.select(hash=reduce(add, parts).hash())
+    low, high = hashes.hash % 2**31, (hashes.hash / 2**31).floor().cast("int64") % 2**31
+    facts = hashes.agg(rows=hashes.count(), low=low.sum(), high=high.sum()).execute()
+    text = "-".join([*table.columns, *map(str, facts.iloc[0])])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_source(
     con: BaseBackend,
     dataset: Dataset,
@@ -220,13 +249,7 @@ def read_source(
     """
     paths = source_files(dataset)
     if not paths:
-        try:
-            table = con.table(dataset.source)
-        except Exception:
-            raise ParameterError(
-                f"{dataset.path.name}: source: {dataset.source!r} is neither a file"
-                f" ({', '.join(CSV_ENDINGS)}, .parquet, .sql) nor a table of {dataset.engine}."
-            ) from None
+        table = _engine_table(con, dataset)
         text = _as_text(table)
     elif paths[0].suffix == ".sql":
         try:

@@ -224,7 +224,8 @@ def to_utc(rows: ir.Table, timezone: str | None) -> ir.Table:
         days = ibis.memtable(zone_days(timezone))
         rows = rows.left_join(days, rows.local.truncate("D") == days.day)
         zoned = (rows.local < rows.switch).ifelse(rows.before, rows.after).cast("int64")
-        rows = rows.mutate(offset=rows.offset.fill_null(zoned)).drop(*days.columns)
+        # Beyond the days of the table, far out in any log, times count as UTC: still readable.
+        rows = rows.mutate(offset=rows.offset.fill_null(zoned).fill_null(0)).drop(*days.columns)
     return rows.mutate(
         timestamp=rows.local - rows.offset.as_interval("m"),
         zoneless=rows.local.notnull() & rows.offset.isnull(),

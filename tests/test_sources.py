@@ -1,0 +1,177 @@
+"""One log in every form that a source may take gives the same events."""
+
+import gzip
+
+import duckdb
+import pandas as pd
+import pytest
+
+from cjlib.errors import ContractError, ParameterError
+from cjlib.log import open_log
+
+ROWS = [
+    ("007", "2024-05-01 10:00:00", "view", "web", "1.5"),
+    ("u2", "2024-05-01 10:00:00", "view", "app", None),
+    ("007", "2024-07-02 00:30:00", "buy", "store", "20.0"),
+    ("u2", "2024-12-03 23:59:59", "buy", "web", "3.25"),
+]
+NAMES = ["user", "at", "event", "channel", "amount"]
+DATASET = """
+name: shop
+source: {source}
+{more}
+columns:
+  customer_id: user
+  timestamp: {{column: at, timezone: Europe/Madrid}}
+  touchpoint: event
+  channel: channel
+  value: amount
+touchpoints:
+  view: {{stage: awareness}}
+  buy: {{stage: purchase}}
+journey: {{inactivity: 30 days, purchase: buy}}
+"""
+UTC = ["2024-05-01 08:00:00", "2024-05-01 08:00:00", "2024-07-01 22:30:00", "2024-12-03 22:59:59"]
+EXPECTED = [
+    (user, pd.Timestamp(at), event, channel, amount and float(amount))
+    for (user, _, event, channel, amount), at in zip(ROWS, UTC, strict=True)
+]
+
+
+def opened(folder, source, more="", tables=""):
+    (folder / "shop.yml").write_text(DATASET.format(source=source, more=more), encoding="utf-8")
+    return open_log(folder / "shop.yml", source=tables)
+
+
+def events(log):
+    """Return the events of a log as tuples, in an order that no source decides."""
+    columns = ["customer_id", "timestamp", "touchpoint", "channel", "value"]
+    frame = log.events.order_by("timestamp", "customer_id").execute()[columns]
+    frame = frame.astype(object).where(frame.notna(), None)
+    return list(frame.itertuples(index=False, name=None))
+
+
+def text(delimiter=",", names=NAMES, rows=ROWS):
+    places = [NAMES.index(name) for name in names]
+    lines = [names, *([row[place] or "" for place in places] for row in rows)]
+    return "".join(delimiter.join(line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "more"),
+    [
+        ("log.csv", ",", ""),
+        ("log.csv.gz", ",", ""),
+        ("log.csv", ";", 'delimiter: ";"'),
+        ("log.tsv", "\t", "delimiter: tab"),
+    ],
+)
+def test_delimited_text_plain_or_packed_gives_the_events(tmp_path, name, delimiter, more):
+    content = text(delimiter).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    log = opened(tmp_path, name, more)
+    assert events(log) == EXPECTED
+    assert log.sources[0]["rows"] == 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_encodings_are_told_by_their_mark_or_declared(tmp_path, encoding):
+    (tmp_path / "log.csv").write_bytes(text().replace("web", "café €").encode(encoding))
+    log = opened(tmp_path, "log.csv", "encoding: cp1252" if encoding == "cp1252" else "")
+    assert [row[3] for row in events(log)] == ["café €", "app", "store", "café €"]
+
+
+def test_a_file_without_header_separated_by_blanks_takes_its_names_from_the_dataset_file(tmp_path):
+    lines = [f"  {user}   {at.replace(' ', 'T')} {event} {c} 1\n" for user, at, event, c, _ in ROWS]
+    (tmp_path / "log.txt").write_text("".join(lines))
+    log = opened(tmp_path, "log.txt", f"delimiter: whitespace\nheader: {NAMES}".replace("'", ""))
+    assert [row[:4] for row in events(log)] == [row[:4] for row in EXPECTED]
+
+
+def test_several_files_are_one_log_whatever_the_order_of_their_columns(tmp_path):
+    (tmp_path / "part1.csv").write_text(text(rows=ROWS[:2]))
+    (tmp_path / "part2.csv").write_text(text(names=NAMES[::-1], rows=[*ROWS[2:], ("x",) * 5]))
+    log = opened(tmp_path, "part*.csv", "quality: {max_quarantined: 50%}")
+    assert events(log) == EXPECTED
+    place = log.quarantine.execute()[["file", "line"]].to_numpy().tolist()
+    assert place == [["part2.csv", 4]]
+    assert [source["name"] for source in log.sources] == ["part1.csv", "part2.csv"]
+
+
+def test_files_with_other_columns_are_refused(tmp_path):
+    (tmp_path / "part1.csv").write_text(text())
+    (tmp_path / "part2.csv").write_text(text().replace("channel", "medium", 1))
+    with pytest.raises(ContractError, match="'channel'"):
+        opened(tmp_path, "part*.csv")
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Madrid"])
+def test_parquet_with_times_as_such_gives_the_events(tmp_path, zone):
+    frame = pd.DataFrame(ROWS, columns=NAMES)
+    frame["at"] = pd.to_datetime(frame["at"]).dt.tz_localize(zone)
+    frame["amount"] = frame["amount"].astype(float)
+    frame.to_parquet(tmp_path / "log.parquet")
+    log = opened(tmp_path, "log.parquet")
+    assert events(log) == EXPECTED
+
+
+def test_the_quarantine_of_parquet_names_file_and_row(tmp_path):
+    rows = [*ROWS, ("u9", "never", "view", "web", "1")]
+    pd.DataFrame(rows, columns=NAMES).to_parquet(tmp_path / "log.parquet")
+    log = opened(tmp_path, "log.parquet", "quality: {max_quarantined: 50%}")
+    place = log.quarantine.execute()[["file", "line", "rule"]].to_numpy().tolist()
+    assert place == [["log.parquet", 5, "unreadable_time"]]
+
+
+def test_sql_builds_the_log_from_tables_that_may_lie_in_another_folder(tmp_path):
+    tables = tmp_path / "elsewhere"
+    tables.mkdir()
+    (tables / "visits.csv").write_text(text(rows=ROWS[:2]))
+    (tables / "orders.csv").write_text(text(rows=ROWS[2:]))
+    query = " UNION ALL ".join(
+        f"SELECT * FROM read_csv('{name}.csv', all_varchar = true)" for name in ("visits", "orders")
+    )
+    (tmp_path / "log.sql").write_text(query + ";\n")
+    log = opened(tmp_path, "log.sql", tables=str(tables))
+    assert events(log) == EXPECTED
+    assert [source["name"] for source in log.sources] == ["log.sql", "orders.csv", "visits.csv"]
+    with pytest.raises(ParameterError, match="the SQL fails"):
+        opened(tmp_path, "log.sql")
+
+
+def test_a_table_of_an_engine_gives_the_events(tmp_path):
+    with duckdb.connect(str(tmp_path / "company.duckdb")) as con:
+        frame = pd.DataFrame(ROWS, columns=NAMES)  # noqa: F841 - read by the SQL
+        con.sql("CREATE TABLE touches AS SELECT * FROM frame")
+    log = opened(tmp_path, "touches", f"engine: duckdb://{tmp_path}/company.duckdb")
+    assert events(log) == EXPECTED
+    with duckdb.connect(str(tmp_path / "company.duckdb")) as con:
+        con.sql("UPDATE touches SET event = 'view'")
+    log = opened(tmp_path, "touches", f"engine: duckdb://{tmp_path}/company.duckdb")
+    assert {row[2] for row in events(log)} == {"view"}
+    with pytest.raises(ParameterError, match="'touchs' is neither a file"):
+        opened(tmp_path, "touchs", f"engine: duckdb://{tmp_path}/company.duckdb")
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    (tmp_path / "log.csv").write_text(text(";"))
+    with pytest.raises(ContractError, match=r"no column 'user'.*is the delimiter ',' right"):
+        opened(tmp_path, "log.csv")
+    (tmp_path / "log.csv").write_text(text().replace("channel", "_row", 1))
+    with pytest.raises(ContractError, match="'_row' has a name of ours"):
+        opened(tmp_path, "log.csv")
+
+
+def test_attributes_of_customers_come_with_the_log_and_one_row_each(tmp_path):
+    (tmp_path / "log.csv").write_text(text())
+    more = "customers: {source: people.csv, columns: {customer_id: id, country: land}}"
+    (tmp_path / "people.csv").write_text("id,land,age\n007,ES,30\nu2,AD,31\n")
+    log = opened(tmp_path, "log.csv", more)
+    found = log.customers.order_by("customer_id").execute()
+    assert found[["customer_id", "country"]].to_numpy().tolist() == [["007", "ES"], ["u2", "AD"]]
+    (tmp_path / "people.csv").write_text("id,land\n007,ES\n007,AD\n")
+    with pytest.raises(ContractError, match="more than one row"):
+        opened(tmp_path, "log.csv", more)
+    (tmp_path / "people.csv").write_text("id,country\n007,ES\n")
+    with pytest.raises(ContractError, match=r"customers\.columns\.country"):
+        opened(tmp_path, "log.csv", more)
