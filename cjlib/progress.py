@@ -37,7 +37,7 @@ class Bar(Progress):
         from tqdm import tqdm
 
         form = "{percentage:3.0f}%|{bar:24}| {elapsed} {desc}"
-        self.bar = tqdm(total=0, bar_format=form, file=sys.stderr, leave=False)
+        self.bar = tqdm(total=0, bar_format=form, file=sys.stderr, leave=False, nrows=20)
         self.come_to: dict[str, int] = {}
 
     def step(self, text: str) -> None:

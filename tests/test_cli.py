@@ -1,5 +1,6 @@
 """The command line: what it takes, what it says, and how it ends."""
 
+import io
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ import pytest
 
 from cjlib import cli
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
+from cjlib.execution import Outcome
+from cjlib.progress import watch
 
 DATASET = """
 name: tiny
@@ -140,6 +143,32 @@ def test_every_error_has_its_exit_code_and_no_traceback(project, monkeypatch, ca
     assert ended == code
     assert err.lstrip().startswith("cj: ")
     assert "Traceback" not in err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_sees_the_notebook_and_its_cell(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with watch() as progress:
+        progress.begin(12)
+        time.sleep(0.2)
+        progress.cell("01_event_log", 3, 12, "Who came?")
+        progress.ended(Outcome("01_event_log", 0, 1.23))
+        shown = sys.stderr.getvalue()
+    assert "01_event_log · cell 3 of 12 · Who came?" in shown
+    assert "25%" in shown
+    assert "01_event_log done in 1.2 s" in shown
+
+
+def test_elsewhere_there_is_one_line_a_notebook(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with watch() as progress:
+        progress.cell("01_event_log", 3, 12, "Who came?")
+        progress.ended(Outcome("01_event_log", 1, 1.23))
+        assert sys.stderr.getvalue() == "01_event_log failed in 1.2 s\n"
 
 
 def test_the_quality_table_is_aligned():
