@@ -79,8 +79,8 @@ def behaviour_features(
             for name in used.head(channels):
                 features.append(Feature(f"channel: {name}", "channel", f"by {name}", f"not {name}"))
     features += [
-        Feature("days between events", "pace", "slow", "quick", "log"),
-        Feature("events", "depth", "long journeys", "short journeys", "log"),
+        Feature("days between events", "pace", "long pauses", "short pauses", "log"),
+        Feature("events", "depth", "many contacts", "few contacts", "log"),
     ]
     if len(present) > 1:
         features.append(Feature("steps back", "loops", "going back and forth", "straight on"))

@@ -172,10 +172,13 @@ def whereabouts(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
 
 def cards(log, found: Segments, view: str, profile: pd.DataFrame) -> list[Persona]:
     """Return a card per group of a view, from its rows of the profile; see `personas`."""
+    effects = touchpoint_effects(log, found.customers, view)
+    if view == "cluster" and any(f.group == "feeling" for f in found.clusters.features):
+        effects["told"] = 0  # clusters are made of feelings: what feels best in one says nothing
     return personas(
         log,
         profile,
-        touchpoint_effects(log, found.customers, view),
+        effects,
         whereabouts(log, found.customers, view),
         attribute_shares(log, found, view),
         found.rules if view == "rfm_segment" else None,
@@ -256,8 +259,8 @@ def _who(log, row, rule, known: pd.DataFrame, least: int) -> str:
 
 
 def _where(log, place: pd.Series) -> str:
-    if len(log.stages.names) < 2:
-        return ""
+    if place["stage_share"] == 1:
+        return f"{place['under_way']:.0%} are on a journey now."
     stage = log.label(place["stage"])
     if place["under_way"] > 0:
         return (

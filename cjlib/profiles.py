@@ -117,7 +117,8 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
     of_cluster = table["segmentation"] == "cluster"
     table["behaviour"] = table["segment"].where(of_cluster).map(texts)
     table["stability"] = table["stability"].astype(float)
-    return table
+    first = ["segmentation", "segment", "customers", "share", "recency_days", "frequency", "value"]
+    return table[[*first, *table.columns.drop(first)]]
 
 
 def churn_by_segment(log, segments: Segments) -> pd.DataFrame:

@@ -16,7 +16,7 @@ NAMES = {
     "journey_type": "journey types",
 }
 LABELS = {
-    "recency_days": "days since purchase (median)",
+    "recency_days": "days since purchase",
     "frequency": "purchases",
     "value_share": "share of value",
 }
