@@ -44,6 +44,11 @@ def topics(contributions: pd.DataFrame) -> pd.DataFrame:
     return contributions.T.groupby(names, sort=False).sum().T
 
 
+def pushes(model, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the model's contributions for a frame, or None for a score of a single rule."""
+    return model.contributions(frame) if hasattr(model, "contributions") else None
+
+
 def reasons(
     frame: pd.DataFrame,
     contributions: pd.DataFrame | None,
@@ -79,11 +84,11 @@ def reasons(
     if contributions is None:
         table["reason_1"] = _words("time since the last order", frame, horizon, label, currency)
         return table
-    pushes = topics(contributions)
-    strength = pushes.to_numpy()
+    by_topic = topics(contributions)
+    strength = by_topic.to_numpy()
     order = np.argsort(-strength, axis=1, kind="stable")[:, :most]
     texts = np.full(order.shape, "", dtype=object)
-    for place, topic in enumerate(pushes.columns):
+    for place, topic in enumerate(by_topic.columns):
         rows, ranks = np.nonzero((order == place) & (np.take_along_axis(strength, order, 1) > 0.02))
         if len(rows):
             texts[rows, ranks] = _words(topic, frame.iloc[rows], horizon, label, currency)
@@ -162,6 +167,8 @@ def _words(topic: str, rows: pd.DataFrame, horizon, label, currency: str) -> lis
             f"last order {_days(r)} ago; usual gap {gap:.0f}" if x else f"one order, {_days(r)} ago"
             for r, gap, x in zip(rows["recency_days"], rows["usual_gap"], rows["x"], strict=True)
         ]
+    if topic == "purchase model":
+        return [f"buying pattern: {p:.0%} chance of no order in {days}" for p in rows["bg_nbd"]]
     if topic == "number of orders":
         return [
             f"{_count(n, 'day')} with an order since the first, {_days(age)} ago"

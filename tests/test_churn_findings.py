@@ -1,0 +1,114 @@
+"""The sentences of notebook 05 say what the results say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cjlib import churn_findings
+from cjlib.churn_models import Choice
+
+
+class Heard:
+    """A report that remembers what it was told."""
+
+    def __init__(self):
+        self.texts, self.values, self.published = [], {}, []
+
+    def say(self, text, **values):
+        self.texts.append(text.format(**values))
+
+    def finding(self, name, *, value, sentence, lower=np.nan, upper=np.nan, unit="", **more):
+        self.values[name] = value
+        more |= {"value": value, "lower": lower, "upper": upper, "unit": unit}
+        self.texts.append(sentence.format(**more))
+
+    def show(self, table, *args, **more):
+        self.texts.append(table.to_string())
+
+    def publish(self, name, table):
+        self.published.append(name)
+
+    def enough(self, n):
+        return n >= 5
+
+    @property
+    def text(self):
+        return "\n".join(self.texts)
+
+
+@pytest.fixture
+def report():
+    return Heard()
+
+
+def test_a_problem_is_said_and_empty_tables_are_published(report):
+    found = type("Found", (), {"problem": "The log covers 20 days."})
+    churn_findings.cut_offs(report, found)
+    assert "The log covers 20 days." in report.text
+    assert report.published == ["churn_evaluation", "churn_calibration"]
+
+
+def test_a_leak_is_a_warning(report):
+    alarms = pd.DataFrame({"feature": ["b"], "auc": [0.99]})
+    churn_findings.canaries(report, ["a", "b", "c"], ["a"], alarms)
+    assert "Do not trust" in report.text
+    assert "a, b" in report.text
+    clean = Heard()
+    churn_findings.canaries(clean, ["a"], [], alarms.head(0))
+    assert "Do not trust" not in clean.text
+    assert "none change" in clean.text
+
+
+def test_folds_are_confessed(report):
+    table = pd.DataFrame({"model": ["rule"], "log_loss": [0.5], "chosen": [True]})
+    empty = pd.DataFrame()
+    churn_findings.chosen(report, Choice("rule", table, empty, empty, False))
+    assert "folds of customers stood in" in report.text
+
+
+@pytest.mark.parametrize(("observed", "warned"), [(0.5, False), (0.8, True)])
+def test_probabilities_that_are_off_are_called_so(report, observed, warned):
+    table = pd.DataFrame({"predicted": [0.5] * 10, "lower": observed - 0.1})
+    churn_findings.promises(report, table.assign(upper=observed + 0.1), 0.5, observed)
+    assert ("with care" in report.text) == warned
+
+
+@pytest.mark.parametrize(("lower", "word"), [(0.01, "help over"), (-0.01, "do not clearly help")])
+def test_journeys_that_do_not_help_are_said_not_to(report, lower, word):
+    churn_findings.journeys(report, {"gain": 0.02, "lower": lower, "upper": 0.03, "share": 0.04})
+    assert word in report.text
+    assert report.values["journey_gain"] == 0.04
+    orders = Heard()
+    churn_findings.journeys(orders, {})
+    assert "purchases alone" in orders.text
+
+
+def test_small_groups_are_not_shown(report):
+    actions = pd.DataFrame(
+        {
+            "group": ["contact"] * 10 + ["hold out"] * 2,
+            "churn_probability": 0.5,
+            "value_at_risk": 10.0,
+        }
+    )
+    churn_findings.listed(report, actions, "EUR")
+    assert "hold out" not in report.text
+    assert report.values["value_at_risk"] == 120
+    ranks = Heard()
+    churn_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR")
+    assert "no probability is claimed" in ranks.text
+
+
+def test_an_earlier_list_is_scored(report):
+    rng = np.random.default_rng(1)
+    past = pd.DataFrame({"group": np.where(rng.random(4000) < 0.5, "contact", "hold out")})
+    past["churned"] = rng.random(4000) < np.where(past["group"] == "contact", 0.3, 0.5)
+    past = past.assign(churn_probability=0.4, bucket=np.arange(4000) % 256, contacted=False)
+    churn_findings.earlier_list(report, past)
+    assert report.values["uplift"] == pytest.approx(0.2, abs=0.04)
+    assert "acting kept customers" in report.text
+    assert "were contacted" not in report.text
+    alone = Heard()
+    churn_findings.earlier_list(alone, past.assign(group="contact", contacted=True))
+    assert "Nobody was held out" in alone.text
+    assert "100% of its contact list" in alone.text
