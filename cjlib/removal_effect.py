@@ -83,13 +83,17 @@ def removal_effect(
     for back in range(1, order):
         state = state.copy()
         state[back:] += np.where(place[back:] >= back, codes[:-back] + 1, 0) * base**back
-    digits, state = _compact(state, base**order)
-    state += 1  # 0 is the start
+    if order > 1:
+        digits, state = _compact(state, base**order)
+        state += 1  # 0 is the start
+    else:  # every level occurs
+        digits = np.arange(1, base)
     size = len(digits) + 1
     before = np.empty_like(state)
     before[1:] = state[:-1]
     before[heads] = 0
-    step = before * base + codes  # where one is, and the next touch: that decides the next state
+    step = np.multiply(before, base, out=before)
+    step += codes  # where one is, and the next touch: that decides the next state
     following = np.zeros(size * base, dtype=np.int64)
     following[step] = state
     weight = np.repeat(paths.conversions + paths.nulls, paths.lengths)
@@ -107,7 +111,12 @@ def removal_effect(
         holds[np.arange(1, size), rest % base] = True
         rest = rest // base
     holds[:, 0] = False
-    chain = sparse.csr_array((times / left[source], (source, target)), shape=(size, size))
+    chance = times / left[source]
+    if size <= DENSE:
+        chain = np.zeros((size, size))
+        chain[source, target] = chance
+    else:
+        chain = sparse.csr_array((chance, (source, target)), shape=(size, size))
     value = _solve(chain, bought, ~holds)
     probability = value[0]
     with np.errstate(invalid="ignore"):
@@ -117,7 +126,7 @@ def removal_effect(
     if buckets is not None:
         begin = np.zeros(size)
         begin[0] = 1.0
-        reach = _solve(chain.T.tocsr(), begin, ~holds) / left[:, None]
+        reach = _solve(chain.T, begin, ~holds) / left[:, None]
         owner = np.searchsorted(buckets, paths.bucket)
 
         def by(weights: np.ndarray, owners: np.ndarray, cells: np.ndarray, width: int):
@@ -148,7 +157,7 @@ def _compact(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return distinct, position[ids]
 
 
-def _solve(chain: sparse.csr_array, known: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _solve(chain: np.ndarray | sparse.sparray, known: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Solve ``x = chain x + known`` over the states kept, one column per set of them.
 
     Sweeps over all columns at once, with the repeats of a state solved for; the sweeps stop when
@@ -160,13 +169,12 @@ def _solve(chain: sparse.csr_array, known: np.ndarray, kept: np.ndarray) -> np.n
     ndarray, shape (states, sets)
         0 in the states left out.
     """
-    matrix = chain.toarray() if chain.shape[0] <= DENSE else chain
-    stay = matrix.diagonal()
+    stay = chain.diagonal()
     once = 1 / np.maximum(1 - stay, np.finfo(float).tiny)
-    if matrix is chain:
-        matrix = (sparse.diags_array(once) @ (chain - sparse.diags_array(stay))).tocsr()
+    if isinstance(chain, np.ndarray):
+        matrix = once[:, None] * (chain - np.diag(stay))
     else:
-        matrix = once[:, None] * (matrix - np.diag(stay))
+        matrix = (sparse.diags_array(once) @ (chain - sparse.diags_array(stay))).tocsr()
     keep = kept.astype(float)
     start = (known * once)[:, None] * keep
     found, moved = start, np.inf
@@ -182,7 +190,7 @@ def _solve(chain: sparse.csr_array, known: np.ndarray, kept: np.ndarray) -> np.n
                 return following
             moved = change
         found = following
-    result = np.zeros(kept.shape)
+    result, chain = np.zeros(kept.shape), sparse.csr_array(chain)
     for column in range(kept.shape[1]):
         keep = np.flatnonzero(kept[:, column])
         system = (sparse.eye_array(len(keep)) - chain[keep][:, keep]).tocsc()

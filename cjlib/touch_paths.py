@@ -173,7 +173,8 @@ class TouchPaths:
         def counts(name: str) -> np.ndarray:
             if name not in frame:
                 return np.zeros(len(frame))
-            return frame[name].to_numpy(dtype=float, na_value=0.0)
+            values = np.asarray(frame[name], dtype=float)
+            return np.where(np.isnan(values), 0.0, values)
 
         conversions, nulls = counts("conversions"), counts("nulls")
         if min(conversions.min(initial=0), nulls.min(initial=0)) < 0:
