@@ -12,8 +12,8 @@ import yaml
 from ibis.backends import BaseBackend
 from pydantic import BaseModel, ValidationError
 
-from cjlib.dataset_file import Dataset, did_you_mean
-from cjlib.errors import ParameterError
+from cjlib.dataset_file import Dataset
+from cjlib.errors import ParameterError, did_you_mean
 from cjlib.stages import load_stage_model
 
 

@@ -4,8 +4,6 @@
 """
 
 import datetime as dt
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from cjlib.errors import did_you_mean
 from cjlib.stages import StageModel
 from cjlib.timestamps import EPOCHS, compile_format
 
@@ -68,12 +67,6 @@ Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
 Share = Annotated[float, BeforeValidator(_share)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
 Names = Annotated[list[str], BeforeValidator(_one_or_more)]
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return a hint at the known word closest to a wrong one, or nothing where none is close."""
-    close = difflib.get_close_matches(str(word), [str(known) for known in words], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class _Section(BaseModel):

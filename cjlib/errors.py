@@ -1,5 +1,14 @@
 """What can go wrong, each kind with the exit code the command line ends with."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word closest to a wrong one, or nothing."""
+    close = get_close_matches(str(word), [str(name) for name in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
 
 class CjlibError(Exception):
     """An error whose message is meant for the reader: the place and the remedy, no traceback."""

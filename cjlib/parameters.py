@@ -13,9 +13,8 @@ import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, did_you_mean
 from cjlib.notebooks import source_of
-from cjlib.texts import did_you_mean
 
 Value = str | int | float | bool
 
@@ -154,8 +153,8 @@ def choose(
         if name not in known:
             names = ", ".join(other for other in known if other not in OPTIONS)
             raise ParameterError(
-                f"-p {name}: no notebook has this parameter{did_you_mean(name, known)}. "
-                f"There are: {names}."
+                f"-p {name}: no notebook has this parameter{did_you_mean(name, known)}"
+                f" There are: {names}."
             )
     chosen = {}
     for notebook, parameters in notebooks.items():

@@ -87,7 +87,7 @@ def thousands_axis(axis) -> None:
 
 
 def shorten(label: str, width: int = 28) -> str:
-    """Return a label cut to ``width`` characters with an ellipsis, so that no picture is cut instead."""
+    """Return a label of at most ``width`` characters, an ellipsis for what is cut."""
     label = " ".join(str(label).split())
     return label if len(label) <= width else label[: width - 1] + "…"
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from cjlib.errors import ContractError, ParameterError, PrivacyError
+from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
 from cjlib.plots import set_theme
 from cjlib.published import TABLES, without_ids, write_table
 from cjlib.texts import (
     Column,
     Markdown,
     Plain,
-    did_you_mean,
     html_table,
     number,
     plain_table,
@@ -228,7 +227,7 @@ class Report:
         """
         if name not in TABLES:
             raise ParameterError(
-                f"{self.notebook}: no table {name!r} is promised{did_you_mean(name, TABLES)}."
+                f"{self.notebook}: no table {name!r} is promised{did_you_mean(name, TABLES)}"
             )
         if not isinstance(table, pd.DataFrame):
             table = table.to_pandas()

@@ -5,7 +5,6 @@ same form works everywhere.
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, did_you_mean
 
 Role = Literal["before", "purchase", "after"]
 Language = Literal["en", "es", "ca"]
@@ -189,10 +188,9 @@ def load_stage_model(name_or_path: str, base: Path | None = None) -> StageModel:
             raise ParameterError(f"stage_model: there is no file {path}; correct the path")
         return _parse(path.read_bytes(), str(path))
     if text not in ready_made():
-        close = get_close_matches(text.lower().replace("-", "_"), ready_made(), n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(text.lower().replace("-", "_"), ready_made())
         raise ParameterError(
-            f"stage_model: there is none called {text!r}; {hint}Ready-made are "
+            f"stage_model: there is none called {text!r}{hint} Ready-made are "
             f"{', '.join(ready_made())}; for your own write the path of its .yml file"
         )
     file = resources.files("cjlib") / "stage_models" / f"{text}.yml"
@@ -226,9 +224,8 @@ def _explain(problem: dict) -> str:
         case "value_error":
             return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
         case "extra_forbidden":
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(known)}"
-            return f"{where}: no such key; {hint}"
+            hint = did_you_mean(key, known) or f"; write one of {', '.join(known)}"
+            return f"{where}: no such key{hint}"
         case "missing":
             return f"{where}: missing; write it"
         case "string_pattern_mismatch":

@@ -7,19 +7,12 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
 LONGEST_TEXT = 60
 MISSING = "–"
-
-
-def did_you_mean(word: str, known) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest known word, or nothing."""
-    close = get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def shortened(text: str, width: int) -> str:

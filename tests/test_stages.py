@@ -91,7 +91,7 @@ def test_model_cannot_be_changed_after_loading():
 
 @pytest.mark.parametrize("name", ["five_phase", "Five-Phases"])
 def test_unknown_name_gets_did_you_mean(name):
-    with pytest.raises(ParameterError, match=r"did you mean five_phases\?"):
+    with pytest.raises(ParameterError, match=r"did you mean 'five_phases'\?"):
         load_stage_model(name)
 
 
@@ -109,7 +109,10 @@ def test_missing_file_is_named(tmp_path):
     ("change", "message"),
     [
         (("role: before", "role: befor"), r"stages\[0\]\.role: 'befor'; write 'before'"),
-        (("role: before", "roles: before"), r"stages\[0\]\.roles: no such key; did you mean role"),
+        (
+            ("role: before", "roles: before"),
+            r"\.roles: no such key; did you mean 'role'",
+        ),
         (("name: pain, ", ""), r"stages\[0\]\.name: missing"),
         (("name: pain", "name: lost"), r"stages\[0\]\.name: 'lost' is reserved"),
         (("name: pain", "name: all"), r"stages\[0\]\.name: 'all' is reserved"),
@@ -120,7 +123,7 @@ def test_missing_file_is_named(tmp_path):
         (("role: after", "role: before"), r"check_up \(before\) stands after treatment"),
         (("es: Dolor", "fr: Douleur"), r"stages\[0\]\.labels\.fr: 'fr'; write 'en', 'es' or 'ca'"),
         (("en: Pain", "en: ''"), r"stages\[0\]\.labels\.en: .*at least 1"),
-        (("name: dentist", "nome: dentist"), r"nome: no such key; did you mean name"),
+        (("name: dentist", "nome: dentist"), r"nome: no such key; did you mean 'name'"),
         (("stages:", "stages: ["), r"not readable as YAML"),
     ],
 )
