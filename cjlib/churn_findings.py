@@ -6,7 +6,6 @@ from cjlib.churn import DAY
 from cjlib.churn_actions import LEAVE
 from cjlib.churn_evaluation import uplift
 from cjlib.churn_models import Choice
-from cjlib.churn_reasons import topics
 from cjlib.churn_study import Result, Study
 from cjlib.published import TABLES
 
@@ -192,7 +191,7 @@ def listed(report, actions: pd.DataFrame, unit: str) -> None:
 def first_reasons(report, actions: pd.DataFrame, now: pd.DataFrame, pushes: pd.DataFrame) -> None:
     """Show what stands first among the reasons of those worth contacting."""
     worthy = actions.loc[actions["group"] != LEAVE, "customer_id"]
-    first = topics(pushes)[now["customer_id"].isin(worthy).to_numpy()].idxmax(axis=1)
+    first = pushes[now["customer_id"].isin(worthy).to_numpy()].idxmax(axis=1)
     counts = first.str.replace("_", " ").value_counts().rename_axis("first_reason")
     table = counts.reset_index(name="customers").assign(share=counts.to_numpy() / len(first))
     table = table[report.enough(table["customers"])]

@@ -44,14 +44,33 @@ def topics(contributions: pd.DataFrame) -> pd.DataFrame:
     return contributions.T.groupby(names, sort=False).sum().T
 
 
-def pushes(model, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the model's contributions for a frame, or None for a score of a single rule."""
-    return model.contributions(frame) if hasattr(model, "contributions") else None
+def pushes(model, frame: pd.DataFrame, *, chunk: int = 50_000) -> pd.DataFrame | None:
+    """Return what each topic adds to each customer's log-odds of churn.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted candidate.
+    frame : DataFrame
+        ``customers_at``.
+    chunk : int
+        Customers taken apart at a time, for memory's sake.
+
+    Returns
+    -------
+    DataFrame or None
+        Same rows, one column per topic; None for a score of a single rule or purchase model.
+    """
+    if not hasattr(model, "contributions"):
+        return None
+    starts = range(0, len(frame), chunk)
+    parts = (topics(model.contributions(frame.iloc[i : i + chunk])) for i in starts)
+    return pd.concat([part.astype("float32") for part in parts])
 
 
 def reasons(
     frame: pd.DataFrame,
-    contributions: pd.DataFrame | None,
+    by_topic: pd.DataFrame | None,
     *,
     horizon: pd.Timedelta,
     label: Callable[[str], str] = str,
@@ -64,8 +83,8 @@ def reasons(
     ----------
     frame : DataFrame
         ``customers_at``.
-    contributions : DataFrame or None
-        Of the chosen model, same rows; None for a score of a single rule, whose one reason is time.
+    by_topic : DataFrame or None
+        Of ``pushes``, same rows; None for a score of a single rule, whose one reason is time.
     horizon : Timedelta
         What "recent" features looked back.
     label : callable
@@ -81,10 +100,9 @@ def reasons(
     """
     names = [f"reason_{rank + 1}" for rank in range(most)]
     table = pd.DataFrame("", index=frame.index, columns=names, dtype=object)
-    if contributions is None:
+    if by_topic is None:
         table["reason_1"] = _words("time since the last order", frame, horizon, label, currency)
         return table
-    by_topic = topics(contributions)
     strength = by_topic.to_numpy()
     order = np.argsort(-strength, axis=1, kind="stable")[:, :most]
     texts = np.full(order.shape, "", dtype=object)

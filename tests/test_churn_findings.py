@@ -12,13 +12,13 @@ class Heard:
     """A report that remembers what it was told."""
 
     def __init__(self):
-        self.texts, self.values, self.published = [], {}, []
+        self.texts, self.figures, self.published = [], {}, []
 
     def say(self, text, **values):
         self.texts.append(text.format(**values))
 
     def finding(self, name, *, value, sentence, lower=np.nan, upper=np.nan, unit="", **more):
-        self.values[name] = value
+        self.figures[name] = value
         more |= {"value": value, "lower": lower, "upper": upper, "unit": unit}
         self.texts.append(sentence.format(**more))
 
@@ -77,7 +77,7 @@ def test_probabilities_that_are_off_are_called_so(report, observed, warned):
 def test_journeys_that_do_not_help_are_said_not_to(report, lower, word):
     churn_findings.journeys(report, {"gain": 0.02, "lower": lower, "upper": 0.03, "share": 0.04})
     assert word in report.text
-    assert report.values["journey_gain"] == 0.04
+    assert report.figures["journey_gain"] == 0.04
     orders = Heard()
     churn_findings.journeys(orders, {})
     assert "purchases alone" in orders.text
@@ -93,7 +93,7 @@ def test_small_groups_are_not_shown(report):
     )
     churn_findings.listed(report, actions, "EUR")
     assert "hold out" not in report.text
-    assert report.values["value_at_risk"] == 120
+    assert report.figures["value_at_risk"] == 120
     ranks = Heard()
     churn_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR")
     assert "no probability is claimed" in ranks.text
@@ -105,7 +105,7 @@ def test_an_earlier_list_is_scored(report):
     past["churned"] = rng.random(4000) < np.where(past["group"] == "contact", 0.3, 0.5)
     past = past.assign(churn_probability=0.4, bucket=np.arange(4000) % 256, contacted=False)
     churn_findings.earlier_list(report, past)
-    assert report.values["uplift"] == pytest.approx(0.2, abs=0.04)
+    assert report.figures["uplift"] == pytest.approx(0.2, abs=0.04)
     assert "acting kept customers" in report.text
     assert "were contacted" not in report.text
     alone = Heard()

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from cjlib.churn_models import BoostedScores, LogisticScores
-from cjlib.churn_reasons import drivers, reasons, topic_of, topics
+from cjlib.churn_models import BoostedScores, LogisticScores, PurchaseModelScores
+from cjlib.churn_reasons import drivers, pushes, reasons, topic_of, topics
 
 HORIZON = pd.Timedelta(60, "D")
 
@@ -58,14 +58,14 @@ def test_reasons_are_words_with_the_customers_own_numbers():
             "bad_open": [2, 0, 0],
         }
     )
-    pushes = pd.DataFrame(
+    given = pd.DataFrame(
         {
             "recency_days": [1.0, 0.5, -1.0],
             "recent:delivery_late": [0.8, 0.9, 0.4],
             "bad_recent": [0.3, -0.2, -0.1],
         }
     )
-    found = reasons(frame, pushes, horizon=HORIZON)
+    found = reasons(frame, topics(given), horizon=HORIZON)
     assert found.iloc[0].tolist() == [
         "last order 94 days ago; usual gap 31",
         "delivery late 2 times in the last 60 days, also the latest time",
@@ -81,6 +81,13 @@ def test_reasons_are_words_with_the_customers_own_numbers():
         "",
         "",
     ]
+
+
+def test_pushes_are_the_same_in_chunks(frame):
+    model = LogisticScores(COLUMNS).fit(frame, frame["churned"])
+    whole, parts = pushes(model, frame), pushes(model, frame, chunk=700)
+    pd.testing.assert_frame_equal(whole, parts)
+    assert pushes(PurchaseModelScores("bg_nbd"), frame) is None
 
 
 def test_a_rule_has_one_reason(frame):
