@@ -18,7 +18,7 @@ from cjlib.touch_paths import TouchPaths
 DENSE = 64  # states up to which a plain array is faster than a sparse one
 TABLE = 1 << 22  # cells up to which counting into a table is faster than sorting
 SWEEPS = 2_000  # then factorise: the chain hardly ever ends
-PRECISION = 1e-13
+PRECISION = 1e-14
 
 
 @dataclass(frozen=True)
