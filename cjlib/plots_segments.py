@@ -215,7 +215,8 @@ def transition_pictures(
     array of Axes
     """
     axes = np.atleast_1d(axes).ravel()
-    met = np.nan_to_num(matrices).sum(axis=(0, 1)) + np.nan_to_num(matrices).sum(axis=(0, 2)) > 0
+    shown = np.nan_to_num(matrices) >= 0.005
+    met = shown.any(axis=(0, 1)) | shown.any(axis=(0, 2))
     labels = [shorten(state, 16) for state in states]
     for ax, matrix, name, share in zip(axes, matrices, names, shares, strict=False):
         table = pd.DataFrame(matrix, index=labels, columns=labels).iloc[:-1]
