@@ -25,8 +25,14 @@ DEMO = Path(__file__).parents[1] / "data" / "demo"
 def prepared(frame):
     """Return events of plain rows as a prepared log holds them, all in memory."""
     defaults = {
-        "touchpoint": "order", "stage": "purchase", "role": "purchase", "purchase": True,
-        "initiator": "customer", "channel": None, "value": np.nan, "sentiment": np.nan,
+        "touchpoint": "order",
+        "stage": "purchase",
+        "role": "purchase",
+        "purchase": True,
+        "initiator": "customer",
+        "channel": None,
+        "value": np.nan,
+        "sentiment": np.nan,
     }
     frame = frame.assign(**{k: v for k, v in defaults.items() if k not in frame})
     frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
