@@ -71,34 +71,36 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
         the row breaks none so far) and ``content``, the row as one text, to compare rows by.
     """
     columns, missing = dataset.columns, ["", *dataset.quality.missing]
+    nothing = ibis.null("string")
 
-    def text(field: str) -> ir.StringValue:
-        source = columns.sources.get(field)
-        if source is None:
-            return ibis.null("string")
-        stripped = without_margins(raw[source])
-        return stripped.isin(missing).ifelse(ibis.null("string"), stripped)
-
-    local, offset = read_time(text("timestamp").fill_null(""), columns.timestamp.format)
-    touchpoint = text("touchpoint")
+    texts = {
+        field: without_margins(raw[columns.sources[field]]) if field in columns.sources else nothing
+        for field in type(columns).model_fields
+    }
+    # Step by step: an expression that stands in another several times is computed several times.
+    read = raw.select("_row", "_problem", **texts, content=_content(raw))
+    read = read.mutate(
+        **{field: read[field].isin(missing).ifelse(nothing, read[field]) for field in texts}
+    )
+    local, offset = read_time(read.timestamp.fill_null(""), columns.timestamp.format)
+    touchpoint = read.touchpoint
     if columns.touchpoint.value is not None:
         touchpoint = ibis.literal(columns.touchpoint.value)
-    value = _number(text("value"), columns.value.decimal) if columns.value else None
-    feeling = _sentiment(text("sentiment"), dataset) if columns.sentiment else None
-    read = raw.select(
+    unknown = ibis.null("float64")
+    read = read.select(
         "_row",
         "_problem",
-        customer_id=text("customer_id"),
+        "customer_id",
         local=local,
         offset=offset,
         touchpoint=touchpoint,
-        channel=text("channel"),
-        value=ibis.null("float64") if value is None else value,
-        value_text=text("value"),
-        sentiment=ibis.null("float64") if feeling is None else feeling,
-        sentiment_text=text("sentiment"),
-        event_id=text("event_id"),
-        content=_content(raw),
+        channel=read.channel,
+        value=_number(read.value, columns.value.decimal) if columns.value else unknown,
+        value_text=read.value,
+        sentiment=_sentiment(read.sentiment, dataset) if columns.sentiment else unknown,
+        sentiment_text=read.sentiment,
+        event_id=read.event_id,
+        content=read.content,
     )
     read = to_utc(read, columns.timestamp.timezone)
     known = ibis.memtable(_touchpoint_table(dataset))
