@@ -13,6 +13,8 @@ from cjlib.errors import ContractError, ParameterError
 from cjlib.value import GammaGamma
 
 CONTACT, HOLD_OUT, LEAVE = "contact", "hold out", "leave alone"
+FITTED = 30_000
+"""Customers to fit the value of orders to; every k-th when there are more."""
 
 
 def expected_values(frame: pd.DataFrame, *, value: bool) -> np.ndarray:
@@ -34,7 +36,8 @@ def expected_values(frame: pd.DataFrame, *, value: bool) -> np.ndarray:
     mean = frame["purchase_value"].to_numpy(dtype=float)
     count = frame["purchases"].to_numpy(dtype=float)
     try:
-        worth = GammaGamma().fit(count, mean).expected_value(count, mean)
+        every = -(-len(frame) // FITTED)
+        worth = GammaGamma().fit(count[::every], mean[::every]).expected_value(count, mean)
     except ContractError:
         worth = np.full(len(frame), max(float(np.mean(mean)), 0.0))
     return orders * worth
