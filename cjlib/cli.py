@@ -78,8 +78,11 @@ def check(dataset: str, source: str, as_of: str) -> None:
     except ContractError as error:
         if hasattr(error, "quality"):
             click.echo(quality_text(error.quality))
+            click.echo(f"The quarantined rows, as read: {error.folder / 'quarantine.parquet'}")
         raise
     click.echo(quality_text(log.quality))
+    if log.rows["quarantined"]:
+        click.echo(f"The quarantined rows, as read: {log.folder / 'quarantine.parquet'}")
 
 
 def quality_text(quality) -> str:

@@ -23,14 +23,16 @@ def index_html(
     tables : iterable of mapping
         ``name``, ``rows`` and ``columns`` of each published table.
     """
+    pages, cards = list(pages), [_card(finding) for finding in findings]
+    groups = [(page, [card for card in cards if card["page"] == page.file]) for page in pages]
     started, finished = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
     as_of = datetime.fromisoformat(manifest["as_of"])
     return _template("index.html.j2").render(
         manifest=manifest,
         as_of=f"As of {as_of.day} {as_of:%B %Y}",
         trust=trust_line(manifest["rows"]),
-        findings=[_card(finding) for finding in findings],
-        pages=list(pages),
+        groups=[(page.title, found) for page, found in groups if found],
+        pages=pages,
         tables=list(tables),
         made=f"{finished:%Y-%m-%d %H:%M}",
         seconds=round((finished - started).total_seconds()),

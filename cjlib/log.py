@@ -5,10 +5,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import ibis.expr.types as ir
@@ -28,6 +28,9 @@ from cjlib.sources import (
     table_fingerprint,
 )
 from cjlib.stages import StageModel
+
+FORM = 2
+"""Raised when the tables of a prepared log change their form, so that older ones are not read."""
 
 KEPT_PREPARED = 3
 """How many prepared logs of a dataset stay on disk, the last used ones."""
@@ -174,7 +177,7 @@ def open_log(
 def _key(dataset: Dataset, sources: list[dict]) -> str:
     """Return what a prepared log depends on, as a short name."""
     described = dataset.model_dump(mode="json", exclude={"title", "language", "segments"})
-    parts = [version("cjlib"), described, dataset.stages.model_dump(mode="json"), sources]
+    parts = [FORM, described, dataset.stages.model_dump(mode="json"), sources]
     if dataset.customers is not None:
         parts.append(fingerprint(dataset.folder / dataset.customers.source))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -279,3 +282,7 @@ def _prune(home: Path, keep: Path) -> None:
         if path != keep:
             shutil.rmtree(path, ignore_errors=True)
             (home / f"{path.name}.lock").unlink(missing_ok=True)
+    yesterday = time.time() - 86_400
+    for path in home.glob(".scratch-*"):
+        if path.stat().st_mtime < yesterday:
+            shutil.rmtree(path, ignore_errors=True)
