@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ibis
 import numpy as np
 import pandas as pd
 
@@ -55,22 +56,20 @@ def touchpoint_effects(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
         ``otherwise``, ``difference`` with ``lower`` and ``upper``, ``q_value`` (over touchpoints
         before the purchase), ``feeling`` (mean) and ``told`` (events with a feeling).
     """
-    events = with_segment(log.events, customers, view)
-    keys = ["customer_id", "journey"]
-    visit = [*keys, "visit"]
-    bought = events.filter(events.purchase).group_by(keys)
-    bought = bought.aggregate(last_purchase=lambda t: t.timestamp.max())
-    over = log.journeys.filter(log.journeys.end == "lost").select(keys)
-    reached = events.group_by("segment", "bucket", "stage", "role", *visit)
-    reached = reached.aggregate(first=lambda t: t.timestamp.min())
-    reached = reached.inner_join(over, keys).left_join(bought, keys)
-    follows = (reached.last_purchase > reached["first"]).fill_null(False).cast("int64")
-    reached = reached.select("segment", "bucket", "stage", "role", *visit, followed=follows)
-    touched = events.group_by("touchpoint", *visit)
-    touched = touched.aggregate(
+    key = ["customer_id", "journey", "visit"]
+    whole = ibis.window(group_by=["customer_id", "journey"])
+    visits = log.visits
+    buys = (visits.purchases > 0).ifelse(visits.visit, ibis.null("int64"))
+    visits = visits.mutate(
+        over=(visits.next_stage == "lost").fill_null(False).any().over(whole),
+        followed=(buys.max().over(whole) > visits.visit).fill_null(False).cast("int64"),
+    )
+    reached = with_segment(visits.filter(visits.over), customers, view)
+    reached = reached.select("segment", "bucket", "stage", "role", "followed", *key)
+    touched = log.events.group_by("touchpoint", *key).aggregate(
         feeling=lambda t: t.sentiment.sum().fill_null(0.0), told=lambda t: t.sentiment.count()
     )
-    touched = touched.inner_join(reached, visit)
+    touched = touched.inner_join(reached, key)
     cells = ["segment", "bucket", "stage", "role", "touchpoint"]
     with_it = touched.group_by(cells).aggregate(
         visits=touched.count(),
