@@ -71,10 +71,9 @@ def main(customers: int) -> None:
         start = time.perf_counter()
         found = timed("find segments", segments.find_segments, log)
         profile = timed("profiles", profiles.profiles, log, found)
+        for view in found.views[1:] or found.views:  # as the notebook does
+            timed(f"journeys, {view}", profiles.typical_journeys, log, found.customers, view)
         for view in found.views:
-            timed(
-                f"typical journeys, {view}", profiles.typical_journeys, log, found.customers, view
-            )
             rows = profile[profile["segmentation"] == segments.VIEWS[view]]
             timed(f"cards, {view}", personas.cards, log, found, view, rows)
         then = log.as_of - log.dataset.churn.horizon
