@@ -20,6 +20,7 @@ $(VENV)/.$(LOCK).done: $(LOCK) pyproject.toml
 	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCK)
 	$(UV) pip install --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m compileall -q cjlib
 	@rm -f $(VENV)/.*.done
 	@touch $@
 

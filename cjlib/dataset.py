@@ -169,6 +169,7 @@ def connect(dataset: Dataset) -> BaseBackend:
     ParameterError
         The engine cannot be reached or its package is not installed.
     """
+    ibis.options.sql.fuse_selects = False  # fused, a value used twice is computed twice
     if dataset.engine == "duckdb":
         con = ibis.duckdb.connect(
             file_search_path=str(dataset.folder),

@@ -84,7 +84,8 @@ def execute(tasks: list[Task], *, jobs: int, logs: Path, progress: Progress) -> 
         In the order of `tasks`. A notebook that fails does not stop the others.
     """
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    for task in tasks:
+    # Later chapters fit models and take longest: begun first, they leave no core idle at the end.
+    for task in reversed(tasks):
         waiting.put(task)
     one_at_a_time = threading.Lock()
 
@@ -92,7 +93,9 @@ def execute(tasks: list[Task], *, jobs: int, logs: Path, progress: Progress) -> 
         with one_at_a_time:
             progress.cell(*news)
 
-    workers = [Worker(logs / f".worker-{number}.log") for number in range(min(jobs, len(tasks)))]
+    side_by_side = min(jobs, len(tasks))
+    threads = max(1, (os.cpu_count() or 1) // side_by_side)
+    workers = [Worker(logs / f".worker-{number}.log", threads) for number in range(side_by_side)]
     outcomes: dict[str, Outcome] = {}
 
     def serve(worker: Worker) -> None:
@@ -120,8 +123,10 @@ def execute(tasks: list[Task], *, jobs: int, logs: Path, progress: Progress) -> 
 class Worker:
     """One worker process, started anew when it has died."""
 
-    def __init__(self, log: Path):
+    def __init__(self, log: Path, threads: int):
         self.log = log
+        # Two models that each take every core wait for one another more than they work.
+        self.environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **_KERNEL_ENVIRONMENT}
         self.stopped = False
         self._start()
 
@@ -134,7 +139,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 encoding="utf-8",
-                env=os.environ | _KERNEL_ENVIRONMENT,
+                env=self.environment,
                 start_new_session=True,  # Ctrl-C goes to the run, which ends its workers
             )
 
