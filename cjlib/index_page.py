@@ -62,26 +62,28 @@ def _card(finding: Mapping) -> dict:
     value, lower, upper = (finding[key] for key in ("value", "lower", "upper"))
     unit = finding["unit"]
     known = value is not None and lower is not None and upper is not None
+    limits = (figure(limit, unit, like=value) for limit in (lower, upper))
     return {
         "page": f"{finding['notebook']}.html",
         "figure": figure(value, unit),
         "unit": "" if unit == "share" else unit,
-        "interval": f"{figure(lower, unit)} to {figure(upper, unit)}" if known else "",
+        "interval": " to ".join(limits) if known else "",
         "bar": interval_bar(value, lower, upper, unit) if known else "",
         "sentence": finding["sentence"],
     }
 
 
-def figure(value: float | None, unit: str) -> str:
-    """Return a figure with as many digits as a headline needs."""
+def figure(value: float | None, unit: str, like: float | None = None) -> str:
+    """Return a figure with as many digits as a headline needs, or as the headline `like` has."""
     if value is None:
         return "unknown"
+    size = abs(value if like is None else like)
     if unit == "share":
-        round_enough = value in (0, 1) or 0.1 <= abs(value) <= 0.9
+        round_enough = size in (0, 1) or 0.1 <= size <= 0.9
         return f"{value:.0%}" if round_enough else f"{value:.1%}"
-    if abs(value) >= 100 or value == round(value):
+    if size >= 100 or size == round(size):
         return f"{value:,.0f}"
-    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    digits = 1 if size >= 10 else 2 if size >= 0.1 else 3
     return f"{value:.{digits}f}"
 
 
