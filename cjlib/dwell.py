@@ -76,36 +76,6 @@ def move_days(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     )
 
 
-def repeat_purchases(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
-    """Count the purchases that follow a purchase within one visit, as moves of a stage to itself.
-
-    Visits merge repeats, so a log of purchases alone would otherwise show one way on: lost.
-
-    Parameters
-    ----------
-    visits : Table
-        Stage visits.
-    by : sequence of str
-
-    Returns
-    -------
-    Table
-        [*by, from_stage, to_stage, n, customers, days (sum)]: rows to add to those of
-        ``transition_counts`` and `move_days`.
-    """
-    again = visits.filter(visits.settled, visits.purchases > 1)
-    again = again.mutate(
-        from_stage=again.stage,
-        to_stage=again.stage,
-        days=_seconds(again.ended, again.started) / DAY,
-    )
-    return again.group_by([*by, "from_stage", "to_stage"]).agg(
-        n=(again.purchases - 1).sum(),
-        customers=again.customer_id.nunique(),
-        days=again.days.sum(),
-    )
-
-
 def mean_days(moves: pd.DataFrame, states: Sequence[Hashable]) -> np.ndarray:
     """Return the mean days of each move, for `MarkovChain.absorption`.
 

@@ -140,24 +140,6 @@ def test_mean_days_by_move_fall_back_on_their_stage():
     np.testing.assert_allclose(days[1:], 0)
 
 
-def test_repeat_purchases_are_moves_of_a_stage_to_itself():
-    visits = visits_of(
-        [("c1", "a", 9.0, "lost", "2025-01-01"), ("c2", "a", 9.0, "lost", "2025-01-01")]
-    )
-    visits = visits.mutate(
-        purchases=(visits.customer_id == "c1").ifelse(3, 1),
-        ended=visits.started + ibis.interval(days=4),
-    )
-    found = dwell.repeat_purchases(visits, by=["bucket"]).to_pandas().iloc[0]
-    assert found[["from_stage", "to_stage", "n", "customers", "days"]].tolist() == [
-        "a",
-        "a",
-        2,
-        1,
-        4,
-    ]
-
-
 def clustered(generator, customers=250):
     """Exponential times with a rate of each customer's own, censored, in buckets of customers."""
     own = 0.1 * generator.gamma(4, 1 / 4, customers)
