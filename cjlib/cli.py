@@ -46,9 +46,8 @@ def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> N
 
     DATASET is the name of a dataset file in data/, or the path of one.
     """
-    from cjlib.progress import watch
-    from cjlib.run import Request
-    from cjlib.run import report as run
+    from cjlib.runs.progress import watch
+    from cjlib.runs.run import Request, report as run
 
     chosen = tuple(name.strip() for name in only.split(",") if name.strip())
     request = Request(dataset, only=chosen, parameters=parameters, **options)
@@ -70,7 +69,7 @@ def check(dataset: str, source: str, as_of: str) -> None:
     Ends with 3 when more rows break a rule than the dataset file allows.
     """
     from cjlib.log import open_log
-    from cjlib.progress import watch
+    from cjlib.runs.progress import watch
 
     try:
         with watch() as progress:
@@ -108,7 +107,7 @@ def quality_text(quality) -> str:
 )
 def new(log: Path, out: Path | None) -> None:
     """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
-    from cjlib.draft import draft_dataset
+    from cjlib.drafts.draft import draft_dataset
 
     folder = out.parent if out else _data_folder()
     name = out.stem if out else ""
@@ -133,8 +132,8 @@ def new(log: Path, out: Path | None) -> None:
 def list_datasets() -> None:
     """List the datasets that can be named, with their latest reports."""
     from cjlib.dataset import find_datasets, load_dataset
-    from cjlib.plan import find_project
-    from cjlib.shelf import Shelf
+    from cjlib.runs.plan import find_project
+    from cjlib.runs.shelf import Shelf
 
     found = find_datasets()
     if not found:
@@ -151,7 +150,7 @@ def list_datasets() -> None:
 
 
 def _data_folder() -> Path:
-    from cjlib.plan import find_project
+    from cjlib.runs.plan import find_project
 
     try:
         return find_project() / "data"

@@ -16,11 +16,12 @@ import pandas as pd
 from filelock import FileLock
 from ibis.backends import BaseBackend
 
-from cjlib import events, journeys
+from cjlib import journeys
 from cjlib.dataset import connect, load_dataset
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError
-from cjlib.sources import (
+from cjlib.reading import events
+from cjlib.reading.sources import (
     fingerprint,
     read_attributes,
     read_source,

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import display
 
 from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
-from cjlib.plots import set_theme
+from cjlib.plots.style import set_theme
 from cjlib.published import TABLES, without_ids, write_table
 from cjlib.texts import (
     Column,

@@ -7,8 +7,8 @@ import pandas as pd
 import yaml
 
 from cjlib.log import open_log
-from cjlib.profiles import profiles
-from cjlib.segments import find_segments
+from cjlib.segments.profiles import profiles
+from cjlib.segments.segments import find_segments
 from data.demo.files import write_rows
 from data.demo.generate import generate
 from tests.conftest import ROOT

@@ -8,14 +8,13 @@ import ibis
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cjlib.attribution import attribute, model_agreement, paths
-from cjlib.attribution_rules import RULES, touch_weights
+from cjlib.attribution.attribution import attribute, model_agreement, paths
+from cjlib.attribution.removal_effect import removal_effect
+from cjlib.attribution.rules import RULES, touch_weights
+from cjlib.attribution.touch_paths import TouchPaths
 from cjlib.errors import ParameterError
-from cjlib.removal_effect import removal_effect
-from cjlib.touch_paths import TouchPaths
 
 ALL = (*RULES, "markov_1", "markov_2", "markov_3")
 

@@ -8,7 +8,7 @@ from cjlib.cli import main
 from cjlib.dataset import load_dataset
 from cjlib.errors import CjlibError
 from cjlib.log import Log, open_log
-from cjlib.sources import _csv_to_parquet
+from cjlib.reading.sources import _csv_to_parquet
 from tests.mutations import DATASET, HEADER, count_records, mutated, packed
 
 pq = pytest.importorskip("pyarrow.parquet")

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.behaviour import behaviour_features, behaviour_table, bucket_chunks, sample_buckets
+from cjlib.segments.behaviour import (
+    behaviour_features,
+    behaviour_table,
+    bucket_chunks,
+    sample_buckets,
+)
 from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_rows, orders_only
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.churn import customers_at, labels, purchase_models, timeline
-from cjlib.churn_canaries import changed_by_the_future, leakage_alarms, random_split
-from cjlib.churn_features import Vocabulary, features, vocabulary
-from cjlib.churn_models import LogisticScores
+from cjlib.churn.canaries import changed_by_the_future, leakage_alarms, random_split
+from cjlib.churn.cut_offs import customers_at, labels, purchase_models, timeline
+from cjlib.churn.features import Vocabulary, features, vocabulary
+from cjlib.churn.models import LogisticScores
 from cjlib.errors import ContractError, ParameterError
 
 DAY = pd.Timedelta(1, "D")

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.churn_actions import (
+from cjlib.churn.actions import (
     CONTACT,
     HOLD_OUT,
     action_list,

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from cjlib.churn_evaluation import (
+from cjlib.churn.evaluation import (
     auc,
     by_group,
     calibration,

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import churn_findings
-from cjlib.churn_models import Choice
+from cjlib.churn import findings as churn_findings
+from cjlib.churn.models import Choice
 
 
 class Heard:

@@ -7,8 +7,8 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
-from cjlib.churn_features import RFM, Vocabulary
-from cjlib.churn_models import (
+from cjlib.churn.features import RFM, Vocabulary
+from cjlib.churn.models import (
     BoostedScores,
     HiatusRule,
     LogisticScores,

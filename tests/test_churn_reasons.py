@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from cjlib.churn_models import BoostedScores, LogisticScores, PurchaseModelScores
-from cjlib.churn_reasons import drivers, pushes, reasons, topic_of, topics
+from cjlib.churn.models import BoostedScores, LogisticScores, PurchaseModelScores
+from cjlib.churn.reasons import drivers, pushes, reasons, topic_of, topics
 
 HORIZON = pd.Timedelta(60, "D")
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from cjlib.churn_evaluation import equal_groups
-from cjlib.churn_reasons import drivers
-from cjlib.churn_study import ablation, choose_model, future_seen, open_test, study
+from cjlib.churn.evaluation import equal_groups
+from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
+from cjlib.churn.reasons import drivers
+from cjlib.churn.study import ablation, choose_model, future_seen, open_test, study
 from cjlib.errors import ContractError
 from cjlib.journeys import with_buckets, with_journeys
-from cjlib.lifetime import BGNBD, MBGNBD, ParetoNBD
 from cjlib.log import open_log
 
 DAY = pd.Timedelta(1, "D")

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.churn_survival import FELT, ORDERS, back_within, by_feeling, by_order, curves
+from cjlib.churn.survival import FELT, ORDERS, back_within, by_feeling, by_order, curves
 
 AS_OF = pd.Timestamp("2025-12-31")
 

@@ -10,8 +10,8 @@ import pytest
 
 from cjlib import cli
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
-from cjlib.execution import Outcome
-from cjlib.progress import watch
+from cjlib.runs.execution import Outcome
+from cjlib.runs.progress import watch
 
 DATASET = """
 name: tiny
@@ -138,7 +138,7 @@ def test_every_error_has_its_exit_code_and_no_traceback(project, monkeypatch, ca
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("cjlib.run.report", fail)
+    monkeypatch.setattr("cjlib.runs.run.report", fail)
     ended, _, err = run(monkeypatch, capsys, "report", "tiny")
     assert ended == code
     assert err.lstrip().startswith("cj: ")

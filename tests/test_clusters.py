@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cjlib.clusters import BehaviourClusters, jaccard, match_clusters, stability_band
+from cjlib.segments.clusters import BehaviourClusters, jaccard, match_clusters, stability_band
 
 QUICK = {"k_range": (2, 3, 4), "methods": ("kmeans",), "n_bootstraps": 8, "n_rows": 300}
 

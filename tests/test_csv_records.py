@@ -1,9 +1,8 @@
 import random
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cjlib.csv_records import Lines, csv_records
+from cjlib.reading.csv_records import Lines, csv_records
 
 
 def records(text, delimiter=",", width=2):

@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from cjlib import csv_tables as module
-from cjlib.csv_records import Lines, csv_records
-from cjlib.csv_tables import csv_tables
+from cjlib.reading import csv_tables as module
+from cjlib.reading.csv_records import Lines, csv_records
+from cjlib.reading.csv_tables import csv_tables
 
 NAMES = ["a", "b", "c"]
 

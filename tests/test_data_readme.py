@@ -8,7 +8,7 @@ import yaml
 
 from cjlib import dataset_file
 from cjlib.dataset import load_dataset
-from cjlib.events import RULES
+from cjlib.reading.events import RULES
 from cjlib.stages import load_stage_model, ready_made
 
 PAGE = Path(__file__).parents[1] / "data" / "README.md"

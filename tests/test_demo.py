@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from cjlib.log import open_log
-from data.demo import behaviour as b
-from data.demo import files, truth
+from data.demo import behaviour as b, files, truth
 from data.demo.generate import generate
 
 FOLDER = Path(__file__).parents[1] / "data" / "demo"

@@ -4,17 +4,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from cjlib.content import decimal_mark, mixed_formats, scale_of, time_formats
 from cjlib.dataset import load_dataset
-from cjlib.draft import draft_dataset
-from cjlib.draft_page import flow, quoted
+from cjlib.drafts.content import decimal_mark, mixed_formats, scale_of, time_formats
+from cjlib.drafts.draft import draft_dataset
+from cjlib.drafts.guess import columns_by_name, match, plain, purchases_among, stage_of, words
+from cjlib.drafts.page import flow, quoted
+from cjlib.drafts.sniff import sniff
 from cjlib.errors import CjlibError, ContractError, ParameterError
-from cjlib.guess import columns_by_name, match, plain, purchases_among, stage_of, words
 from cjlib.log import open_log
-from cjlib.sniff import sniff
 from cjlib.stages import load_stage_model
 
 SPANISH = """\

@@ -4,10 +4,9 @@ import ibis
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cjlib import dwell
+from cjlib.chains import dwell
 from cjlib.errors import ParameterError
 
 AS_OF = pd.Timestamp("2025-03-01")

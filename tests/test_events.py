@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from cjlib.events import RULES
 from cjlib.log import open_log
+from cjlib.reading.events import RULES
 
 HEADER = "user,at,event,channel,amount,score,id"
 DATASET = """

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import anticipation, journeys, repurchase
-from cjlib.dwell import survival
-from cjlib.forecast import backtest_score, forecast, forecast_and_backtest
-from cjlib.snapshots import GONE, NEW, Snapshots, band_count
+from cjlib import journeys
+from cjlib.chains import anticipation, repurchase
+from cjlib.chains.dwell import survival
+from cjlib.chains.forecast import backtest_score, forecast, forecast_and_backtest
+from cjlib.chains.snapshots import GONE, NEW, Snapshots, band_count
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=21)

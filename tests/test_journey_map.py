@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import journeys, plots_map, plots_touchpoints
-from cjlib.journey_map import figures, journey_map, stage_table
+from cjlib import journeys
 from cjlib.log import open_log
-from cjlib.sales_cycle import channel_reach, sales_cycle
+from cjlib.maps.journey_map import figures, journey_map, stage_table
+from cjlib.maps.sales_cycle import channel_reach, sales_cycle
+from cjlib.plots import map as plots_map, touchpoints as plots_touchpoints
 from cjlib.stages import load_stage_model
 
 START = pd.Timestamp("2025-01-01")

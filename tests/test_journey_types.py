@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.journey_types import find_journey_types
+from cjlib.segments.journey_types import find_journey_types
 from tests.conftest import ROOT
 from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_demo
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
+from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
+from cjlib.churn.value import GammaGamma
 from cjlib.errors import ContractError
-from cjlib.lifetime import BGNBD, MBGNBD, ParetoNBD
-from cjlib.value import GammaGamma
 
 MODELS = [BGNBD, MBGNBD, ParetoNBD]
 

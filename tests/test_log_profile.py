@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import log_profile, plots_log
+from cjlib import log_profile
 from cjlib.log import open_log
+from cjlib.plots import log as plots_log
 
 TEXT = """
 name: small

@@ -5,14 +5,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cjlib.absorption import stationary_distribution
+from cjlib.chains.absorption import stationary_distribution
+from cjlib.chains.markov import MarkovChain
+from cjlib.chains.questions import purchase_question, return_question
 from cjlib.errors import ParameterError
-from cjlib.markov import MarkovChain
-from cjlib.questions import purchase_question, return_question
 from cjlib.stages import load_stage_model
 
 SIX_JOURNEYS = ["abcce", "abde", "acbcd", "abbdbcde", "accdd", "acddbbe"]

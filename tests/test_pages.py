@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cjlib.index_page import error_html, figure, index_html, interval_bar
-from cjlib.pages import Page, describe, inert, shown_output, to_html
+from cjlib.runs.index_page import error_html, figure, index_html, interval_bar
+from cjlib.runs.pages import Page, describe, inert, shown_output, to_html
 from cjlib.texts import trust_line
 
 PICTURE = "iVBORw0KGgo="

@@ -6,7 +6,7 @@ import pytest
 
 from cjlib.errors import ParameterError
 from cjlib.notebooks import skip_slow_import
-from cjlib.parameters import Parameter, choose, declared, split_assignments
+from cjlib.runs.parameters import Parameter, choose, declared, split_assignments
 
 
 def notebook(source, tags=("parameters",)):

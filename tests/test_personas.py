@@ -2,7 +2,7 @@
 
 import pytest
 
-from cjlib.personas import cards, touchpoint_effects, whereabouts
+from cjlib.segments.personas import cards, touchpoint_effects, whereabouts
 from tests.segment_logs import demo_log, demo_profile, demo_segments
 
 

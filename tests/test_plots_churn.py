@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import plots_churn
-from cjlib.churn_evaluation import calibration, gains, profit_curve
+from cjlib.churn.evaluation import calibration, gains, profit_curve
+from cjlib.plots import churn as plots_churn
 
 RNG = np.random.default_rng(1)
 P = RNG.random(500)

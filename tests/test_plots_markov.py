@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import plots_markov
-from cjlib.dwell import cumulative_incidence, survival
-from cjlib.markov import MarkovChain
-from cjlib.markov_tests import change_points, moved_cells
-from cjlib.plots import set_theme
+from cjlib.chains.dwell import cumulative_incidence, survival
+from cjlib.chains.markov import MarkovChain
+from cjlib.chains.markov_tests import change_points, moved_cells
+from cjlib.plots import markov as plots_markov
+from cjlib.plots.style import set_theme
 
 STAGES = ["awareness", "consideration", "purchase", "lost"]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import plots_segments
-from cjlib.segments import cross_table
+from cjlib.plots import segments as plots_segments
+from cjlib.segments.segments import cross_table
 from tests.segment_logs import demo_profile, demo_segments
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cjlib.errors import PrivacyError
-from cjlib.privacy import check, notebook_text, page_text, phone_numbers, raw_ids, spans
+from cjlib.runs.privacy import check, notebook_text, page_text, phone_numbers, raw_ids, spans
 
 IDS = ["anna-0001", "c_17", "17850", "7", "2011", "María López 3", "x@shop.example", "8f3a2c"]
 

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.profiles import (
+from cjlib.segments.findings import with_value_share
+from cjlib.segments.profiles import (
     attribute_shares,
     churn_by_segment,
     outcomes,
     repeat_share,
     typical_journeys,
 )
-from cjlib.segment_findings import with_value_share
 from tests.segment_logs import demo_log, demo_profile, demo_segments
 
 

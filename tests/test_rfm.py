@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cjlib.errors import ParameterError
-from cjlib.rfm import (
+from cjlib.segments.rfm import (
     MEASURES,
     load_rules,
     purchase_history,

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
-from cjlib.plan import Request
-from cjlib.run import NotebookError, report
-from cjlib.shelf import Shelf
+from cjlib.runs.plan import Request
+from cjlib.runs.run import NotebookError, report
+from cjlib.runs.shelf import Shelf
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 

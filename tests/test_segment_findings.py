@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cjlib.report import Report
-from cjlib.segment_findings import (
+from cjlib.segments.findings import (
     overview,
     profile_columns,
     repeat_sentence,
@@ -16,7 +16,7 @@ from cjlib.segment_findings import (
     report_types,
     with_value_share,
 )
-from cjlib.segments import migration
+from cjlib.segments.segments import migration
 from tests.segment_logs import demo_log, demo_profile, demo_segments
 
 

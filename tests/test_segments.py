@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.behaviour import Feature
 from cjlib.errors import ParameterError
-from cjlib.personas import cards
-from cjlib.profiles import profiles
-from cjlib.rfm import NOT_YET
-from cjlib.segments import (
+from cjlib.segments.behaviour import Feature
+from cjlib.segments.personas import cards
+from cjlib.segments.profiles import profiles
+from cjlib.segments.rfm import NOT_YET
+from cjlib.segments.segments import (
     cluster_names,
     cross_table,
     find_clusters,

@@ -8,9 +8,10 @@ import ibis
 import pandas as pd
 import pytest
 
-from cjlib import events, journeys
+from cjlib import journeys
 from cjlib.dataset import connect, load_dataset
-from cjlib.sources import read_source
+from cjlib.reading import events
+from cjlib.reading.sources import read_source
 from tests.conftest import ROOT
 
 pytestmark = [

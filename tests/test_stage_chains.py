@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import journeys, stage_chains
-from cjlib import transition_findings as words
-from cjlib.attribution import attribute
+from cjlib import journeys
+from cjlib.attribution.attribution import attribute
+from cjlib.chains import findings as words, stage_chains
+from cjlib.chains.markov import MarkovChain
 from cjlib.errors import ParameterError
-from cjlib.markov import MarkovChain
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=10)

@@ -38,8 +38,7 @@ import pyarrow.compute as pc
 if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from data.demo import behaviour as b
-from data.demo import files, truth
+from data.demo import behaviour as b, files, truth
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from data.demo import behaviour as b
-from data.demo import files
+from data.demo import behaviour as b, files
 
 PATHS = 10_000  # Monte Carlo paths per state: a standard error of at most .005
 HURTS = (0.0, 1 - b.RESTORED, 1.0)

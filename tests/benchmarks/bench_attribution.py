@@ -13,8 +13,8 @@ from time import perf_counter
 
 import pandas as pd
 
-from cjlib.removal_effect import removal_effect
-from cjlib.touch_paths import TouchPaths
+from cjlib.attribution.removal_effect import removal_effect
+from cjlib.attribution.touch_paths import TouchPaths
 
 ROUNDS = 15
 SHARED = Path(__file__).resolve().parents[2].parent / "shared/data/attribution/PathData.csv"

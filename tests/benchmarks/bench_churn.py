@@ -9,9 +9,9 @@ from pathlib import Path
 import ibis
 import pandas as pd
 
-from cjlib.churn_actions import action_list, expected_values
-from cjlib.churn_reasons import pushes, reasons
-from cjlib.churn_study import choose_model, open_test, study
+from cjlib.churn.actions import action_list, expected_values
+from cjlib.churn.reasons import pushes, reasons
+from cjlib.churn.study import choose_model, open_test, study
 from cjlib.journeys import with_buckets, with_journeys
 
 AS_OF, HORIZON = pd.Timestamp("2026-01-01"), pd.Timedelta(60, "D")

@@ -18,8 +18,8 @@ import duckdb
 if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cjlib import personas, profiles, segments
 from cjlib.log import open_log
+from cjlib.segments import personas, profiles, segments
 
 DATASET = """
 name: million

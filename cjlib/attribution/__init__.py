@@ -1,0 +1,1 @@
+"""What each channel or touchpoint contributes to the purchases."""

@@ -1,0 +1,1 @@
+"""Who stays away after buying: cut-offs, candidates, evaluation, reasons and the action list."""

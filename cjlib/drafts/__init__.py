@@ -1,0 +1,1 @@
+"""A dataset file drafted from a log: what `cj new` does."""

@@ -1,0 +1,262 @@
+"""The customer journey map: stages, their touchpoints, the feeling along the way, where it hurts.
+
+Counted on the engine by bucket of customers, so that every figure carries its interval. The unit of
+every comparison is the *stage visit*: the visits of a stage in which a touchpoint occurred against
+the visits of the same stage without it that have as many other events (a long visit meets more
+touchpoints, whatever they do). Customers who meet a touchpoint may still differ from those who do
+not, so the differences are associations, not effects.
+
+Where visits lead:
+
+* ``advance_rate``: share of the closed visits whose next stage lies later in the model or carries
+  the purchase (so a return from after the purchase to buying again counts as an advance);
+* ``drop_off_rate``: share of the closed visits after which the journey was lost. Open visits, whose
+  end has not been seen, and those so young that only an early end could have been (not settled),
+  count in neither.
+"""
+
+import numpy as np
+import pandas as pd
+
+from cjlib.log import Log
+from cjlib.maps.journey_counts import (
+    LENGTHS,
+    OUTCOMES,
+    bucket_counts,
+    customer_counts,
+    feelings,
+    outcomes_by_length,
+    total,
+    touched_by_length,
+    touchpoints_by_bucket,
+    visit_facts,
+    visits_by_bucket,
+)
+from cjlib.uncertainty import (
+    Difference,
+    Interval,
+    benjamini_hochberg,
+    difference_test,
+    proportion,
+    ratio,
+)
+
+NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
+LEAST = 30  # visits on either side below which a touchpoint is not tested
+FOUND = 0.05  # q-value below which a difference counts as found
+
+
+def stage_table(log: Log) -> pd.DataFrame:
+    """Return how many pass each stage, how long they stay, how they feel and where they go next.
+
+    Parameters
+    ----------
+    log : Log
+
+    Returns
+    -------
+    DataFrame
+        One row per stage of the model in its order, the published table ``stages``: ``stage``,
+        ``position``, ``role``, ``events``, ``customers``, ``journeys``, ``visits``, ``closed``
+        (visits whose end was seen), ``median_days`` (from the start of a closed visit to the next
+        stage or, for a lost one, to the end of the silence that made it so), ``median_days_onward``
+        (of the visits that led to another stage alone), and with 95 % intervals (``_lower``,
+        ``_upper``): ``reach`` (share of all customers), ``sentiment`` (mean of the events that have
+        one, -1 to 1), ``advance_rate``, ``drop_off_rate``; ``negative_share`` of the events with a
+        feeling. Rates are NaN where a stage has no such visits.
+    """
+    names = log.stages.names
+    buckets, customers = customer_counts(log)
+    visits = visit_facts(log)
+    dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / 86_400
+    days = (
+        visits.group_by("stage")
+        .agg(
+            median_days=dwell.median(where=visits.settled),
+            median_days_onward=dwell.median(where=visits.settled & (visits.next_stage != "lost")),
+        )
+        .to_pandas()
+        .set_index("stage")
+        .reindex(names)
+    )
+    counts = bucket_counts(
+        visits_by_bucket(visits).to_pandas(), ["stage"], buckets, levels={"stage": names}
+    )
+    felt = bucket_counts(
+        log.events.group_by(["bucket", "stage"]).agg(**feelings(log.events)).to_pandas(),
+        ["stage"],
+        buckets,
+        levels={"stage": names},
+    )
+    table = pd.DataFrame(
+        {
+            "stage": names,
+            "position": range(len(names)),
+            "role": [log.stages.roles[name] for name in names],
+            "events": total(felt["n"]),
+            "customers": total(counts["customers"]),
+            "journeys": total(counts["journeys"]),
+            "visits": total(counts["visits"]),
+            "closed": total(counts["closed"]),
+            "median_days": days["median_days"].to_numpy(),
+            "median_days_onward": days["median_days_onward"].to_numpy(),
+        }
+    )
+    _put(table, "reach", proportion(counts["customers"], customers[:, None], alike=1.0))
+    _put(table, "sentiment", _within(ratio(felt["feeling"], felt["felt"])))
+    table["negative_share"] = proportion(felt["negative"], felt["felt"]).estimate
+    _put(table, "advance_rate", proportion(counts["advanced"], counts["closed"]))
+    _put(table, "drop_off_rate", proportion(counts["lost"], counts["closed"]))
+    return table
+
+
+def journey_map(log: Log) -> pd.DataFrame:
+    """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
+
+    Parameters
+    ----------
+    log : Log
+
+    Returns
+    -------
+    DataFrame
+        One row per touchpoint, by stage and reach, the published table ``journey_map``:
+
+        * ``stage``, ``position``, ``role``, ``touchpoint``, ``initiator``, ``medium``;
+        * ``n`` events, ``customers``, ``visits`` and ``closed`` visits with the touchpoint;
+        * ``reach``: share of all customers;
+        * ``sentiment`` with ``lower`` and ``upper``: mean feeling, -1 to 1; ``negative_share`` of
+          the events with a feeling;
+        * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
+        * ``pain`` with ``pain_lower``, ``pain_upper``, ``p_value``, ``q_value``: drop-off rate of
+          the visits with the touchpoint minus that of the same stage's visits without it but with
+          as many other events (1, 2, 3, 4 to 5, 6 to 9, 10 or more, weighted as the visits with
+          it), tested by customers, the q-value over all touchpoints tested;
+        * ``later_purchase`` with ``later_purchase_lower``, ``later_purchase_upper``,
+          ``later_purchase_q``: the chance that a purchase follows, with the touchpoint minus
+          without it, compared in the same way. A purchase follows when the same customer buys
+          within the churn horizon of the visit's start. Left out are visits whose horizon is not
+          over yet, and visits in which the purchase had already happened when the touchpoint came;
+          touchpoints that are purchases themselves, or mostly come after one in their visit, are
+          not tested;
+        * ``moment_of_truth``: whether that difference is at least 5 points either way with a
+          q-value below 0.05;
+        * ``pain_point``: whether ``pain`` is at least 5 points with a q-value below 0.05.
+
+        Differences are NaN where fewer than 30 visits can be compared (``compared``: the lesser of
+        the closed visits with the touchpoint and without it that have a counterpart).
+    """
+    buckets, customers = customer_counts(log)
+    visits = visit_facts(log)
+    touched = touchpoints_by_bucket(log.events).to_pandas()
+    known = touched.drop_duplicates("touchpoint").set_index("touchpoint").sort_index()
+    place = known["stage"].map(log.stages.positions).to_numpy(dtype=int)
+    levels = {
+        "touchpoint": list(known.index),
+        "stage": log.stages.names,
+        "length": range(len(LENGTHS)),
+        "others": range(len(LENGTHS)),
+    }
+    met = bucket_counts(touched, ["touchpoint"], buckets, levels)
+    by_length = touched_by_length(log.events, visits).to_pandas()
+    has = bucket_counts(by_length, ["touchpoint", "others"], buckets, levels)
+    had = bucket_counts(by_length, ["touchpoint", "length"], buckets, levels)
+    led = bucket_counts(
+        outcomes_by_length(visits).to_pandas(), ["stage", "length"], buckets, levels
+    )
+    lacks = {name: led[name][:, place] - had[name] for name in OUTCOMES}
+    whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
+
+    table = pd.DataFrame(
+        {
+            "stage": known["stage"].to_numpy(),
+            "position": place,
+            "role": known["stage"].map(log.stages.roles).to_numpy(),
+            "touchpoint": list(known.index),
+            "initiator": known["initiator"].to_numpy(),
+            "medium": known["medium"].to_numpy(),
+            "n": total(met["n"]),
+            "customers": total(met["customers"]),
+            "visits": total(whole["visits"]),
+            "closed": total(whole["closed"]),
+        }
+    )
+    _put(table, "reach", proportion(met["customers"], customers[:, None], alike=1.0))
+    feeling = _within(ratio(met["feeling"], met["felt"]))
+    table["sentiment"] = feeling.estimate
+    table["lower"], table["upper"] = feeling.lower, feeling.upper
+    table["negative_share"] = proportion(met["negative"], met["felt"]).estimate
+    _put(table, "advance_rate", proportion(whole["advanced"], whole["closed"]))
+    _put(table, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
+
+    table["compared"] = _compared(has["closed"], lacks["closed"])
+    few = table["compared"] < LEAST
+    pain = difference_test(has["lost"], has["closed"], lacks["lost"], lacks["closed"], strata=True)
+    p_value = _put_difference(table, "pain", pain, few)
+    table["p_value"], table["q_value"] = p_value, benjamini_hochberg(p_value)
+    table["pain_point"] = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+
+    decided = 2 * whole["at_risk"].sum(axis=0) < whole["followed"].sum(axis=0)
+    few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
+    few |= _compared(has["at_risk"], lacks["followed"]) < LEAST
+    later = difference_test(
+        has["at_risk_bought"], has["at_risk"], lacks["bought"], lacks["followed"], strata=True
+    )
+    p_value = _put_difference(table, "later_purchase", later, few)
+    table["later_purchase_q"] = benjamini_hochberg(p_value)
+    table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
+        table["later_purchase_q"] < FOUND
+    )
+    order = ["position", "customers", "touchpoint"]
+    return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
+    """Return a figure of a table's row with its limits, as ``report.finding`` takes them.
+
+    Parameters
+    ----------
+    row : Series
+        A row of the tables of this module or of :mod:`cjlib.maps.sales_cycle`.
+    name : str
+        The column; its limits are in ``{name}_lower`` and ``{name}_upper``.
+    times : float
+        What to multiply with: 100 for percentage points.
+
+    Returns
+    -------
+    dict
+        ``value``, ``lower``, ``upper``.
+    """
+    columns = {"value": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
+    return {key: times * float(row[column]) for key, column in columns.items()}
+
+
+def _put(table: pd.DataFrame, name: str, interval: Interval) -> None:
+    table[name] = interval.estimate
+    table[f"{name}_lower"], table[f"{name}_upper"] = interval.lower, interval.upper
+
+
+def _put_difference(
+    table: pd.DataFrame, name: str, found: Difference, few: pd.Series
+) -> np.ndarray:
+    """Add a difference and its limits, missing where `few`; return its p-values alike."""
+    for column, values in (
+        (name, found.effect),
+        (f"{name}_lower", found.lower),
+        (f"{name}_upper", found.upper),
+    ):
+        table[column] = np.where(few, np.nan, values)
+    return np.where(few, np.nan, found.p_value)
+
+
+def _compared(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
+    """Return how many visits can be compared: the lesser of those with and those without."""
+    has, lacks = has.sum(axis=0), lacks.sum(axis=0)
+    both = (has > 0) & (lacks > 0)
+    return np.minimum((has * both).sum(axis=-1), (lacks * both).sum(axis=-1)).astype(int)
+
+
+def _within(interval: Interval) -> Interval:
+    """Keep the limits of a mean feeling on its scale, -1 to 1."""
+    return Interval(interval.estimate, interval.lower.clip(-1, 1), interval.upper.clip(-1, 1))

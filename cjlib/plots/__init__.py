@@ -1,0 +1,1 @@
+"""Pictures: every function takes an `ax` and returns it."""

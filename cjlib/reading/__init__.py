@@ -1,0 +1,1 @@
+"""A source read as text and typed: every row kept, quarantined with a rule, or a duplicate."""
