@@ -22,6 +22,7 @@ from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError
 from cjlib.reading import events
 from cjlib.reading.sources import (
+    attributes_file,
     fingerprint,
     read_attributes,
     read_source,
@@ -180,7 +181,7 @@ def _key(dataset: Dataset, sources: list[dict]) -> str:
     described = dataset.model_dump(mode="json", exclude={"title", "language", "segments"})
     parts = [FORM, described, dataset.stages.model_dump(mode="json"), sources]
     if dataset.customers is not None:
-        parts.append(fingerprint(dataset.folder / dataset.customers.source))
+        parts.append(fingerprint(attributes_file(dataset)))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -305,12 +306,13 @@ def whole_runs(project):
 def test_a_killed_run_leaves_no_half_report_and_the_next_succeeds(project):
     add(project, "02_second")
     moments = int(os.environ.get("CJ_TEST_KILLS", "3"))  # 50 by hand
+    rng = random.Random(0)
     began = time.monotonic()
     assert start(project).wait() == 0
     whole = time.monotonic() - began
     for moment in range(moments):
         process = start(project)
-        time.sleep(whole * (moment + 0.5) / moments)
+        time.sleep(whole * (moment + rng.random()) / moments)  # at random, in every part of a run
         process.send_signal(signal.SIGKILL)
         process.wait()
         whole_runs(project)

@@ -175,3 +175,23 @@ def test_attributes_of_customers_come_with_the_log_and_one_row_each(tmp_path):
     (tmp_path / "people.csv").write_text("id,country\n007,ES\n")
     with pytest.raises(ContractError, match=r"customers\.columns\.country"):
         opened(tmp_path, "log.csv", more)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, ParameterError),
+        (b"", ContractError),
+        (b'id,land\n007,ES,30,1,2\nu2\n"u3', ContractError),
+        (b"id,land\n" + b"".join(b"%d,ES\n" % i for i in range(60_000)) + b"u2\n", ContractError),
+        (bytes(range(256)) * 9, ContractError),
+    ],
+    ids=["missing", "empty", "ragged", "ragged late", "noise"],
+)
+def test_a_table_of_customers_that_cannot_be_read_is_named(tmp_path, content, error):
+    (tmp_path / "log.csv").write_text(text())
+    if content is not None:
+        (tmp_path / "people.csv").write_bytes(content)
+    more = "customers: {source: people.csv, columns: {customer_id: id, country: land}}"
+    with pytest.raises(error, match=r"people\.csv"):
+        opened(tmp_path, "log.csv", more)

@@ -278,34 +278,55 @@ def read_source(
     return text
 
 
+def attributes_file(dataset: Dataset) -> Path:
+    """Return the file of a dataset's table of customers.
+
+    Raises
+    ------
+    ParameterError
+        It is not there.
+    """
+    path = dataset.folder / Path(dataset.customers.source).expanduser()
+    if not path.is_file():
+        raise ParameterError(
+            f"{path}: there is no such file. Put the table of customers there, or mend "
+            f"customers.source in {dataset.path.name}."
+        )
+    return path
+
+
 def read_attributes(con: BaseBackend, dataset: Dataset) -> ir.Table:
     """Return the dataset's table of customers: customer_id and its attributes, all text.
 
     Raises
     ------
     ContractError
-        A declared column is missing, or a customer has two rows.
+        The file is no readable table, a declared column is missing, or a customer has two rows.
     ParameterError
         The file is not there.
     """
-    path = dataset.folder / dataset.customers.source
-    if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file (customers.source).")
-    if path.suffix == ".parquet":
-        table = con.read_parquet(str(path))
-    else:
-        table = con.read_csv(str(path), all_varchar=True)
-    for key, column in dataset.customers.columns.items():
-        if column not in table.columns:
-            listed = ", ".join(map(repr, table.columns))
-            raise ContractError(
-                f"{path}: has no column {column!r} (customers.columns.{key}); only {listed}."
+    path = attributes_file(dataset)
+    named = dataset.customers.columns
+    try:
+        if path.suffix == ".parquet":
+            table = con.read_parquet(str(path))
+        else:
+            table = con.read_csv(str(path), all_varchar=True)
+        missing = [key for key, column in named.items() if column not in table.columns]
+        if not missing:
+            table = table.select(
+                **{key: without_margins(table[name].cast("string")) for key, name in named.items()}
             )
-    named = dataset.customers.columns.items()
-    table = table.select(
-        **{key: without_margins(table[column].cast("string")) for key, column in named}
-    )
-    twice = table.group_by("customer_id").having(table.count() > 1).agg().count().execute()
+            twice = table.group_by("customer_id").having(table.count() > 1).agg().count().execute()
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise ContractError(f"{path}: is no readable table of customers: {first}") from None
+    if missing:
+        listed = ", ".join(map(repr, table.columns))
+        raise ContractError(
+            f"{path}: has no column {named[missing[0]]!r} (customers.columns.{missing[0]}); "
+            f"only {listed}."
+        )
     if twice:
         raise ContractError(f"{path}: {twice:,} customers have more than one row; keep one each.")
     return table
