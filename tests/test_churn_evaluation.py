@@ -144,12 +144,16 @@ def groups(effect, seed):
     return pd.DataFrame({"group": group, "churned": churned, "bucket": np.arange(6000) % 256})
 
 
-def test_uplift_is_recovered_and_none_is_none():
-    found = uplift(groups(0.1, 5))
-    assert found["lower"] < 0.1 < found["upper"]
-    assert found["p_value"] < 1e-4
-    nothing = uplift(groups(0.0, 7))
-    assert nothing["lower"] < 0 < nothing["upper"]
+@pytest.mark.parametrize("effect", [0.0, 0.1])
+def test_the_interval_of_an_uplift_holds_it_at_the_stated_rate(effect):
+    found = [uplift(groups(effect, seed)) for seed in range(400)]
+    inside = np.mean([one["lower"] < effect < one["upper"] for one in found])
+    assert 0.925 <= inside <= 0.975  # .95 give or take 2.3 standard errors
+    sure = np.mean([one["p_value"] < 0.05 for one in found])
+    assert sure > 0.99 if effect else sure <= 0.075
+
+
+def test_without_a_group_held_out_there_is_no_uplift():
     assert uplift(groups(0.1, 5).query("group == 'contact'")) == {}
 
 

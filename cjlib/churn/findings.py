@@ -6,6 +6,7 @@ from cjlib.churn.actions import LEAVE
 from cjlib.churn.cut_offs import DAY
 from cjlib.churn.evaluation import uplift
 from cjlib.churn.models import Choice
+from cjlib.churn.reasons import MATTERS
 from cjlib.churn.study import Result, Study
 from cjlib.published import TABLES
 
@@ -130,11 +131,13 @@ def journeys(report, gain: dict) -> None:
 
 
 def leanings(report, drivers: pd.DataFrame) -> None:
-    """Say which topics the scores lean on beyond chance."""
+    """Say which topics the scores lean on, beyond chance and enough to matter."""
     names = drivers["topic"].str.replace("_", " ")
     clear, rest = names[drivers["driver"]], names[~drivers["driver"]]
     report.say(
-        "The scores lean on {n} of {all} topics beyond chance (q < 1 %): {clear}.",
+        "The scores lean on {n} of {all} topics: {clear}. Without one of these their log-loss "
+        "grows by {matters:.1%} or more, beyond chance (q < 5 %).",
+        matters=MATTERS,
         n=len(clear),
         all=len(drivers),
         clear="; ".join(clear[:8]) or "none",

@@ -15,6 +15,9 @@ from cjlib.churn.cut_offs import PURCHASE_MODELS
 from cjlib.churn.models import clustered_mean, log_losses
 from cjlib.uncertainty import benjamini_hochberg
 
+MATTERS = 0.005
+"""Share of the log-loss that scores must lose without a topic for it to be called a driver."""
+
 _TOPICS = {
     "time since the last order": (
         *("recency_days", "previous_days", "overdue", "silent_share", "rhythm", "pace"),
@@ -140,7 +143,8 @@ def drivers(
     DataFrame
         topic, loss (added log-loss per customer), lower, upper, share (of the log-loss),
         direction (the rank correlation of churn with the topic's leading feature), q_value, and
-        driver: whether the loss is above zero beyond the chance of so many topics.
+        driver: whether the loss is above zero beyond the chance of so many topics (q < 5 %) and
+        large enough to matter (``MATTERS``).
     """
     rng = np.random.default_rng(seed)
     base = log_losses(frame["churned"], model.predict_proba(frame)[:, 1])
@@ -166,7 +170,7 @@ def drivers(
     table = pd.DataFrame(rows, columns=columns)
     table["share"] = table["loss"] / base.mean()
     table["q_value"] = benjamini_hochberg(table.pop("p_value").to_numpy())
-    table["driver"] = table["q_value"] < 0.01
+    table["driver"] = (table["q_value"] < 0.05) & (table["share"] >= MATTERS)
     return table.sort_values("loss", ascending=False, ignore_index=True)
 
 

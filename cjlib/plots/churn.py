@@ -85,20 +85,21 @@ def profit_plot(curve: pd.DataFrame, unit: str, *, ax: Axes | None = None) -> Ax
 
 
 def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None) -> Axes:
-    """Draw what each driver adds to the scores, on a log scale, from ``churn_reasons.drivers``."""
+    """Draw what the scores lose without each driver, from ``cjlib.churn.reasons.drivers``."""
     ax = plt.gca() if ax is None else ax
     table = table[table["driver"]].head(most)
     colors = np.where(table["direction"] > 0, BAD, GOOD)
-    rows, least = range(len(table)), 1e-5
-    ax.hlines(rows, table["lower"].clip(least), table["upper"], color=colors, lw=2.4, alpha=0.55)
-    ax.scatter(table["loss"], rows, color=colors, s=34, zorder=3)
+    rows, least = range(len(table)), 1e-4
+    lower, upper = (table[name] * table["share"] / table["loss"] for name in ("lower", "upper"))
+    ax.hlines(rows, lower.clip(least), upper, color=colors, lw=2.4, alpha=0.55)
+    ax.scatter(table["share"], rows, color=colors, s=34, zorder=3)
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticks(list(rows), [shorten(text.replace("_", " "), 34) for text in table["topic"]])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("log-loss added per customer when shuffled (log scale)")
+    ax.set_xlabel("growth of the log-loss when the topic is shuffled (log scale)")
     ax.set_title("What the scores lean on (red: with churn; green: with staying)")
     return ax
 
