@@ -261,11 +261,55 @@ def test_shrunken_segments_are_covered_too():
     assert 0.92 <= np.mean(inside) <= 0.98
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("unlike", [0.0, 0.3], ids=["alike", "unlike"])
+def test_the_intervals_of_groups_hold_for_their_own_chains(unlike):
+    generator, inside, sizes = np.random.default_rng(9), [], (40, 120, 600)
+    for _ in range(50):
+        own = [generator.dirichlet(60 * row + 1e-9, len(sizes)) for row in MATRIX]
+        truths = (1 - unlike) * MATRIX + unlike * np.stack(own, 1)
+        counts = [
+            simulate(truth, generator, size, concentration=15.0)
+            for truth, size in zip(truths, sizes, strict=True)
+        ]
+        everybody = MarkovChain().fit(frame_of(np.sum(counts, 0), NAMES))
+        for truth, part in zip(truths, counts, strict=True):
+            lower, upper = MarkovChain().fit(frame_of(part, NAMES), base=everybody).interval()
+            inside.append(((lower <= truth) & (truth <= upper))[MATRIX > 0].mean())
+    assert 0.93 <= np.mean(inside) <= 0.97
+
+
+def test_a_group_like_everybody_is_no_surer_than_its_own_moves_make_it():
+    everybody = MarkovChain(states=NAMES).fit(
+        frame_of(simulate(MATRIX, np.random.default_rng(0), 20_000), NAMES)
+    )
+    part = frame_of(simulate(MATRIX, np.random.default_rng(1), 20, 4), NAMES)
+    joined, alone = MarkovChain().fit(part, base=everybody), MarkovChain(states=NAMES).fit(part)
+    widths = [(upper - lower)[MATRIX > 0] for lower, upper in (joined.interval(), alone.interval())]
+    assert (widths[0] >= 0.95 * widths[1]).all()
+    never = part[(part["from_stage"] != "a") | (part["to_stage"] != "d")]
+    lower, upper = MarkovChain().fit(never, base=everybody).interval()
+    assert lower[0, 3] == 0
+    assert upper[0, 3] > 0.05
+
+
+def test_a_large_group_keeps_the_share_it_was_seen_with():
+    counts = np.array([[0, 40, 60], [50, 0, 50], [0, 0, 0]])
+    names = ["a", "b", "lost"]
+    everybody = MarkovChain().fit(table(counts * 100, names))
+    group = table([[0, 1200, 1200], [900, 0, 1100], [0, 0, 0]], names)
+    chain = MarkovChain().fit(group, base=everybody)
+    assert chain.transition_matrix_[0, 1] == pytest.approx(0.5, abs=0.0005)
+
+
 def test_a_segment_without_exits_takes_the_row_of_everybody():
     everybody = MarkovChain().fit(table([[0, 6, 4], [5, 0, 5], [0, 0, 0]], ["a", "b", "lost"]))
     part = MarkovChain().fit(table([[0, 3], [0, 0]], ["a", "b"]), base=everybody)
     np.testing.assert_allclose(part.transition_matrix_[1], everybody.transition_matrix_[1])
     assert part.unresolved_ == []
+    # and knows nothing of it: the row is not published as the segment's
+    assert [limit[1, 0] for limit in part.interval()] == [0, 1]
+    assert set(part.summary()["from_stage"]) == {"a"}
 
 
 # ---- tables and standard questions

@@ -5,6 +5,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 from scipy.stats import beta
 
+MOST = 10.0
+"""Pseudo-transitions at most. Likelihood alone asks for thousands where a segment's rows are close
+to everybody's, and then a difference that thousands of its own transitions show would be gone."""
+
 
 def likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:
     """Return the Dirichlet concentration around ``base`` that makes the counts likeliest.
@@ -19,8 +23,8 @@ def likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:
     Returns
     -------
     float
-        Pseudo-transitions per row: small where the segment's rows lie far from the base's, large
-        where they differ no more than chance makes them.
+        Pseudo-transitions per row: few where the segment's rows lie far from the base's, up to
+        ``MOST`` where they differ no more than chance makes them.
 
     Notes
     -----
@@ -39,40 +43,7 @@ def likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:
 
     if not rows.any():
         return 1.0
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.0, 10.0), method="bounded").x))
-
-
-def shrunken_interval(
-    bucket_counts: np.ndarray, matrix: np.ndarray, pull: np.ndarray | float, level: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the limits of probabilities shrunk towards a base.
-
-    Parameters
-    ----------
-    bucket_counts : array, shape (B, S, S)
-        Transitions of the segment by bucket of customers.
-    matrix : array, shape (S, S)
-        The shrunken probabilities.
-    pull : array or float, shape (S, 1)
-        Pseudo-transitions that the base is worth.
-    level : float
-
-    Returns
-    -------
-    lower, upper : arrays, shape (S, S)
-        Of beta distributions around ``matrix`` whose size is the effective number of transitions
-        (those counted, over the design effect of the row) and the pull.
-    """
-    trials = bucket_counts.sum(-1, keepdims=True)
-    total = trials.sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        raw = np.nan_to_num(bucket_counts.sum(0) / total)
-        spread = ((bucket_counts - raw * trials) ** 2).sum(0).sum(-1, keepdims=True) / total
-        design = np.fmax(spread / (raw * (1 - raw)).sum(-1, keepdims=True), 1.0)
-        size = np.nan_to_num(total / design) + pull
-    tail = (1 - level) / 2
-    ends = (size * matrix + 1e-9, size * (1 - matrix) + 1e-9)
-    return beta.ppf(tail, *ends), beta.isf(tail, *ends)
+    return float(np.exp(minimize_scalar(loss, bounds=(-1.0, np.log(MOST)), method="bounded").x))
 
 
 def plain_interval(counts: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,8 @@ class MarkovChain(BaseEstimator):
         data cannot (visits merge repeats), so the diagonal then gets no pseudo-count.
     shrinkage : {"empirical"}, float or None
         How strongly `fit` with a ``base`` pulls each row towards the base's: the number of
-        pseudo-transitions, by default the one that makes the counts likeliest (empirical Bayes).
+        pseudo-transitions, by default the one that makes the counts likeliest (empirical Bayes),
+        ten at most: only a row of few transitions leans on everybody's.
     absorbing : sequence
         States that end a walk. Others without exits are named in a warning and stay unknown.
     level : float
@@ -184,7 +185,6 @@ class MarkovChain(BaseEstimator):
         self.pull_ = {"jeffreys": 0.5, None: 0.0}.get(self.prior, self.prior)
         if base is not None:
             self._base = base.transition_matrix_
-            self._base_rows = base.counts_.sum(1, keepdims=True)
             self.possible_ |= base.possible_
             self.pull_ = self.shrinkage or 0.0
             if self.shrinkage == "empirical":
@@ -260,29 +260,26 @@ class MarkovChain(BaseEstimator):
     def interval(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the limits of every probability, customers being the unit.
 
-        Without a base: Jeffreys' interval at the effective sample size. With one: the interval of
-        the beta distribution that joins the segment's effective transitions with the pull's. Counts
-        that came without buckets leave no choice but to take transitions as independent.
+        Jeffreys' interval at the effective sample size, of the chain's own transitions alone: what
+        a base lends to the estimate makes the chain's own probabilities no surer. Counts that came
+        without buckets leave no choice but to take transitions as independent.
 
         Returns
         -------
         lower, upper : arrays, shape (S, S)
-            NaN where the row is unknown.
+            NaN where the row is unknown, 0 and 1 where it is the base's alone.
         """
         check_is_fitted(self)
         counts, matrix = self.bucket_counts_, self.transition_matrix_
-        if self._base is not None:
-            # the base is known no better than its own transitions tell
-            with np.errstate(divide="ignore"):
-                pull = 1 / (1 / np.float64(self.pull_) + 1 / self._base_rows)
-            lower, upper = dirichlet.shrunken_interval(counts, matrix, pull, self.level)
-        elif len(counts) == 1:
+        if len(counts) == 1:
             lower, upper = dirichlet.plain_interval(self.counts_, self.level)
         else:
             found = proportion(counts, counts.sum(-1, keepdims=True), level=self.level)
             lower, upper = found.lower, found.upper
         # a posterior mean can lie just outside the interval of a bare proportion
         lower, upper = np.fmin(lower, matrix), np.fmax(upper, matrix)
+        unseen = self.counts_.sum(1, keepdims=True) == 0
+        lower, upper = np.where(unseen, 0.0, lower), np.where(unseen, 1.0, upper)
         fixed = self._absorbing[:, None] | np.isnan(matrix) | ~self.possible_
         return np.where(fixed, matrix, lower), np.where(fixed, matrix, upper)
 
@@ -301,9 +298,7 @@ class MarkovChain(BaseEstimator):
             customers (NaN where not known), probability, lower, upper.
         """
         lower, upper = self.interval()
-        shown = self.possible_ & ~np.isnan(self.transition_matrix_)
-        if self._base is None:
-            shown &= self.counts_.sum(1, keepdims=True) > 0
+        shown = self.possible_ & (self.counts_.sum(1, keepdims=True) > 0)
         origin, target = np.nonzero(shown)
         unknown = np.full(len(origin), np.nan)
         return pd.DataFrame(
