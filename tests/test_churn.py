@@ -76,6 +76,16 @@ def test_purchases_of_a_day_count_once(at_cut):
     assert one["purchase_value"] == pytest.approx(20)
 
 
+def test_the_value_of_purchases_is_less_refunds_known_by_the_cut_off():
+    more = [
+        ("c1", "2025-03-05", "late", "use", -24, None),
+        ("c1", "2025-03-06", "late", "use", 99, None),  # neither a purchase nor a refund
+        ("c1", "2025-04-02", "late", "use", -50, None),  # after the cut-off
+    ]
+    frame = customers_at(log_of(ROWS + more), CUT, 60 * DAY, WORDS).set_index("customer_id")
+    assert frame.loc["c1", "purchase_value"] == pytest.approx((10 + 30 + 20 - 24) / 3)
+
+
 def test_the_moment_of_the_cut_off_belongs_to_the_past(at_cut):
     two = at_cut.loc["c2"]
     assert two["recency_days"] == 0

@@ -7,8 +7,10 @@ import pytest
 
 from cjlib.churn.actions import (
     CONTACT,
+    GONE,
     HOLD_OUT,
     action_list,
+    brought,
     came_true,
     expected_values,
     held_out,
@@ -52,6 +54,31 @@ def test_value_at_risk_is_probability_times_value(frame, words):
     assert back["decile"].iloc[-1] == 10
     assert table["group"].isin([CONTACT, HOLD_OUT]).sum() == 400
     assert (table["group"] == HOLD_OUT).sum() == pytest.approx(40, abs=20)
+
+
+def test_long_gone_customers_are_never_on_the_list(frame, words):
+    p, value = np.linspace(0, 1, len(frame)), expected_values(frame, value=True)
+    when = {"as_of": AS_OF, "horizon": HORIZON}
+    table = action_list(
+        *(frame, p, value, words), contact_share=0.2, hold_out=0.1, longest_silence=120, **when
+    )
+    gone = frame.set_index("customer_id")["recency_days"] > 120
+    assert (table.set_index("customer_id")["group"] == GONE).sort_index().equals(gone.sort_index())
+    listed = table["group"].isin([CONTACT, HOLD_OUT]).sum()
+    assert listed == round(0.2 * (~gone).sum())
+
+
+def test_what_the_last_horizon_brought_counts_refunds_and_nothing_else():
+    rows = [
+        ("2025-05-20", True, 30.0),
+        ("2025-05-25", False, -10.0),
+        ("2025-05-26", False, 99.0),  # a value that is no purchase: a quote, say
+        ("2025-03-01", True, 500.0),  # before the horizon
+        ("2025-06-02", True, 500.0),  # after the report
+    ]
+    frame = pd.DataFrame(rows, columns=["timestamp", "purchase", "value"])
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"])
+    assert brought(ibis.memtable(frame), AS_OF, HORIZON) == 20.0
 
 
 def test_hold_out_is_the_same_from_run_to_run_and_random():

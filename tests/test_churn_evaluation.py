@@ -14,6 +14,7 @@ from cjlib.churn.evaluation import (
     evaluate,
     expected_maximum_profit,
     gains,
+    kept_promise,
     paired_gain,
     profit_curve,
     uplift,
@@ -135,6 +136,17 @@ def test_expected_maximum_profit_of_nothing_to_win():
         churned, np.full(1000, 0.5), value=10, contact_cost=5, offer_cost=9
     )
     assert found == {"profit": 0.0, "contacted": 0.0}
+
+
+def test_what_came_true_of_value_at_risk_is_one_for_true_probabilities():
+    rng = np.random.default_rng(4)
+    p, value = rng.random(20_000), rng.lognormal(3, 1, 20_000)
+    churned = rng.random(20_000) < p
+    kept = kept_promise(churned, p, value, np.arange(20_000) % 256)
+    assert kept.lower < 1 < kept.upper
+    assert kept.upper - kept.lower < 0.06
+    half = kept_promise(churned, 2 * p, value, np.arange(20_000) % 256)
+    assert half.estimate == pytest.approx(kept.estimate / 2)
 
 
 def groups(effect, seed):

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.churn import findings as churn_findings
-from cjlib.churn.models import Choice
+from cjlib.churn import action_findings, findings as churn_findings
+from cjlib.churn.choice import Choice
+from cjlib.churn.study import Result
+from cjlib.uncertainty import Interval
 
 
 class Heard:
@@ -89,14 +91,69 @@ def test_small_groups_are_not_shown(report):
             "group": ["contact"] * 10 + ["hold out"] * 2,
             "churn_probability": 0.5,
             "value_at_risk": 10.0,
+            "horizon_days": 60.0,
         }
     )
-    churn_findings.listed(report, actions, "EUR")
+    kept = Interval(0.5, 0.4, 0.6)
+    action_findings.listed(report, actions, "EUR", kept, 500.0)
     assert "hold out" not in report.text
-    assert report.figures["value_at_risk"] == 120
+    assert report.figures["value_at_risk"] == 60  # half of 120 came true on the test
+    assert "(48 to 72" in report.text
+    assert "brought 500 EUR" in report.text
     ranks = Heard()
-    churn_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR")
+    action_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR", None, np.nan)
     assert "no probability is claimed" in ranks.text
+
+
+def test_what_is_at_risk_leaves_out_who_is_long_gone(report):
+    actions = pd.DataFrame(
+        {
+            "group": ["leave alone"] * 10 + ["long gone"] * 7,
+            "churn_probability": 0.5,
+            "value_at_risk": 10.0,
+            "horizon_days": 60.0,
+        }
+    )
+    action_findings.listed(report, actions, "orders", Interval(1.0, 0.9, 1.1), np.nan)
+    assert report.figures["value_at_risk"] == 100
+    assert "7 more have been silent" in report.text
+    assert "brought" not in report.text
+
+
+def merits(area, lower):
+    rows = {"model": ["recency rank", "ours"], "chosen": [False, True], "accuracy": 0.7}
+    rows |= dict.fromkeys(["brier", "ece"], 0.2) | {"log_loss": [0.5, 0.6]}
+    rows |= dict.fromkeys(["top_decile_lift", "return_lift"], 1.0)
+    rows |= {"auc": [0.6, area], "auc_lower": [0.5, lower], "auc_upper": 0.9}
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("area", "lower", "ranks"), [(0.7, 0.6, True), (0.52, 0.45, False)])
+def test_a_score_no_better_than_chance_is_called_so(report, area, lower, ranks):
+    empty = pd.DataFrame()
+    choice = Choice("ours", pd.DataFrame(), empty, empty, False)
+    result = Result(choice, False, {}, merits(area, lower), None)
+    found = type("Found", (), {"test": range(1000)})
+    assert churn_findings.tested(report, found, result, 0.5) == ranks
+    assert ("no better than chance" in report.text) != ranks
+    assert "*recency rank* did better" in report.text  # its log-loss on the test is lower
+
+
+def test_the_assumptions_of_a_contact_list_are_said(report):
+    curve = pd.DataFrame({"contacted": [0.0, 0.5, 1.0], "profit": [0.0, 3.0, 1.0]})
+    curves = {0.15: curve * [1, -1], 0.3: curve, 0.45: curve}
+    costs = {"contact_cost": 2.0, "offer_cost": 20.0}
+    empc = {"profit": 1.0, "contacted": 0.4}
+    assert action_findings.worth(report, curves, empc, costs, "EUR") == 0.5
+    assert "If** a contact costs 2 EUR, an offer 20 EUR and 30%" in report.text
+    assert "If 15% accept, 0%; if 45%, 50%" in report.text
+
+
+def test_values_that_are_off_are_called_so(report):
+    action_findings.values_checked(report, 100, 105, "EUR")
+    assert "stated" not in report.text
+    action_findings.values_checked(report, 100, 170, "EUR")
+    assert "understated" in report.text
 
 
 def test_an_earlier_list_is_scored(report):
@@ -104,11 +161,11 @@ def test_an_earlier_list_is_scored(report):
     past = pd.DataFrame({"group": np.where(rng.random(4000) < 0.5, "contact", "hold out")})
     past["churned"] = rng.random(4000) < np.where(past["group"] == "contact", 0.3, 0.5)
     past = past.assign(churn_probability=0.4, bucket=np.arange(4000) % 256, contacted=False)
-    churn_findings.earlier_list(report, past)
+    action_findings.earlier_list(report, past)
     assert report.figures["uplift"] == pytest.approx(0.2, abs=0.04)
     assert "acting kept customers" in report.text
     assert "were contacted" not in report.text
     alone = Heard()
-    churn_findings.earlier_list(alone, past.assign(group="contact", contacted=True))
+    action_findings.earlier_list(alone, past.assign(group="contact", contacted=True))
     assert "Nobody was held out" in alone.text
     assert "100% of its contact list" in alone.text

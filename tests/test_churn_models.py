@@ -7,6 +7,7 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
+from cjlib.churn.choice import check_classes, choose, clustered_mean, log_losses, recalibration
 from cjlib.churn.features import RFM, Vocabulary
 from cjlib.churn.models import (
     BoostedScores,
@@ -15,12 +16,7 @@ from cjlib.churn.models import (
     PurchaseModelScores,
     Recalibrated,
     candidates,
-    check_classes,
-    choose,
-    clustered_mean,
-    log_losses,
     logs,
-    recalibration,
 )
 from cjlib.errors import ContractError
 
@@ -148,13 +144,22 @@ def test_calibration_is_mended_only_when_it_is_off():
 
 def test_candidates_follow_the_columns_of_the_log(frames):
     everything = list(candidates(WORDS, frames[0]))
-    assert everything[0] == "hiatus rule"
+    assert everything[0] == "everyone alike"
     assert "RFM + journey" in everything
     orders = list(candidates(Vocabulary(), frames[0]))
     assert "RFM + journey" not in orders
     without = frames[0].assign(bg_nbd=np.nan, mbg_nbd=np.nan, pareto_nbd=np.nan)
-    names = ["hiatus rule", "recency rank", "logistic RFM", "boosted trees"]
+    names = ["everyone alike", "hiatus rule", "recency rank", "logistic RFM", "boosted trees"]
     assert list(candidates(Vocabulary(), without)) == names
+
+
+def test_where_nothing_tells_customers_apart_everyone_alike_is_chosen(frames):
+    rng = np.random.default_rng(11)
+    blind = [frame.assign(churned=rng.random(len(frame)) < 0.4) for frame in frames]
+    choice = choose(blind, candidates(WORDS, blind[0]))
+    assert choice.chosen == "everyone alike"
+    # ... and its probability is the share that churned before the later cut-offs
+    assert choice.predictions["everyone alike"].between(0.36, 0.44).all()
 
 
 @pytest.mark.parametrize(("churned", "word"), [(np.ones(50), "longer"), (np.zeros(50), "shorter")])

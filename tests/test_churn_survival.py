@@ -71,3 +71,12 @@ def test_a_planted_delay_is_recovered():
 
 def test_small_groups_are_left_out():
     assert curves(by_feeling(log_of([("a", 0, True, None)]), AS_OF).execute(), FELT).empty
+
+
+def test_a_group_that_hardly_anyone_leaves_by_returning_has_no_curve():
+    cells = {"bucket": range(200), "stage": FELT[0], "exit": "open", "days": 50.0, "n": 1}
+    counts = pd.DataFrame(cells)
+    counts.loc[:8, "exit"] = "bought again"
+    assert curves(counts, FELT).empty
+    counts.loc[9, "exit"] = "bought again"
+    assert list(curves(counts, FELT)["stage"].unique()) == [FELT[0]]

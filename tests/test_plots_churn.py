@@ -15,13 +15,14 @@ RNG = np.random.default_rng(1)
 P = RNG.random(500)
 CHURNED = RNG.random(500) < P
 BUCKET = np.arange(500) % 256
-COSTS = {"contact_cost": 1, "offer_cost": 5, "acceptance": 0.3}
+COSTS = {"contact_cost": 1, "offer_cost": 5}
 TOPICS = pd.DataFrame(
     {
         "topic": ["activity", "touchpoint delivery_late", "stage"],
         "loss": [0.2, 0.01, 0.0],
         "lower": [0.1, -0.001, -0.01],
         "upper": [0.3, 0.02, 0.01],
+        "share": [0.4, 0.02, 0.0],
         "direction": [0.4, -0.2, 0.0],
         "driver": [True, True, False],
     }
@@ -42,7 +43,9 @@ DRAWN = {
     "calibration": lambda ax: plots_churn.calibration_plot(calibration(CHURNED, P, BUCKET), ax=ax),
     "gains": lambda ax: plots_churn.gains_plot({"score": gains(CHURNED, P)}, ax=ax),
     "profit": lambda ax: plots_churn.profit_plot(
-        profit_curve(CHURNED, P, 90.0, **COSTS), "EUR", ax=ax
+        {a: profit_curve(CHURNED, P, 90.0, acceptance=a, **COSTS) for a in (0.1, 0.3)},
+        "EUR",
+        ax=ax,
     ),
     "drivers": lambda ax: plots_churn.drivers_plot(TOPICS, ax=ax),
     "returns": lambda ax: plots_churn.return_curves(CURVE, ["#1f6f8b"], ax=ax),

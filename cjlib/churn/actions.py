@@ -12,7 +12,7 @@ from cjlib.churn.evaluation import equal_groups
 from cjlib.churn.value import GammaGamma
 from cjlib.errors import ContractError, ParameterError
 
-CONTACT, HOLD_OUT, LEAVE = "contact", "hold out", "leave alone"
+CONTACT, HOLD_OUT, LEAVE, GONE = "contact", "hold out", "leave alone", "long gone"
 FITTED = 30_000
 """Customers to fit the value of orders to; every k-th when there are more."""
 
@@ -72,9 +72,13 @@ def action_list(
     hold_out: float,
     as_of: pd.Timestamp,
     horizon: pd.Timedelta,
+    longest_silence: float = np.inf,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the published table of scores, the most value at risk first.
+
+    Those silent for too long are no longer about to leave: they are *long gone*, and the list of
+    contacts leaves them to another kind of campaign.
 
     Parameters
     ----------
@@ -85,22 +89,27 @@ def action_list(
     reasons : DataFrame
         reason_1 to reason_3, same rows.
     contact_share : float
-        Share of customers worth contacting, by value at risk.
+        Share of the customers who are not long gone to put on the list, by value at risk.
     hold_out : float
         Share of these left alone at random, to measure the uplift of acting.
     as_of, horizon
         Kept in the table, so that a later run can score it.
+    longest_silence : float
+        Days since the last order beyond which a customer is long gone.
 
     Returns
     -------
     DataFrame
         customer_id, churn_probability, decile (10: the riskiest), expected_value, value_at_risk,
-        reason_1 to reason_3, group ("contact", "hold out" or "leave alone"), as_of, horizon_days.
+        reason_1 to reason_3, group ("contact", "hold out", "leave alone" or "long gone"), as_of,
+        horizon_days.
     """
     at_risk = probability * np.maximum(value, 0)
     order = np.argsort(-at_risk, kind="stable")
+    gone = frame["recency_days"].to_numpy() > longest_silence
+    listed = order[~gone[order]]
     worth = np.zeros(len(frame), dtype=bool)
-    worth[order[: round(contact_share * len(frame))]] = True
+    worth[listed[: round(contact_share * len(listed))]] = True
     apart = held_out(frame["customer_id"], hold_out, seed=seed)
     table = pd.DataFrame(
         {
@@ -110,12 +119,20 @@ def action_list(
             "expected_value": value,
             "value_at_risk": at_risk,
             **{name: reasons[name].to_numpy() for name in reasons},
-            "group": np.select([worth & apart, worth], [HOLD_OUT, CONTACT], LEAVE),
+            "group": np.select([gone, worth & apart, worth], [GONE, HOLD_OUT, CONTACT], LEAVE),
             "as_of": as_of,
             "horizon_days": horizon / DAY,
         }
     )
     return table.iloc[order].reset_index(drop=True)
+
+
+def brought(events: Table, as_of: pd.Timestamp, horizon: pd.Timedelta) -> float:
+    """Return what purchases less refunds brought in the horizon before the report, in currency."""
+    late = (events.timestamp > as_of - horizon) & (events.timestamp <= as_of)
+    return float(
+        events.value.sum(where=late & (events.purchase | (events.value < 0))).execute() or 0
+    )
 
 
 def rank_list(

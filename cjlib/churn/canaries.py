@@ -9,7 +9,7 @@ from ibis.expr.types import Table
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from cjlib.churn.models import log_losses
+from cjlib.churn.choice import log_losses
 
 
 def changed_by_the_future(

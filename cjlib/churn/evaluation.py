@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from cjlib.churn.models import clustered_mean, log_losses
-from cjlib.uncertainty import Interval, difference_test, proportion, resample
+from cjlib.churn.choice import clustered_mean, log_losses
+from cjlib.uncertainty import Interval, difference_test, proportion, ratio, resample
 
 BINS = 10
 
@@ -265,6 +265,25 @@ def expected_maximum_profit(
         at = int(np.argmax(profit))
         best[i], share[i] = profit[at], gone[at] + stayed[at]
     return {"profit": float(best.mean()), "contacted": float(share.mean())}
+
+
+def kept_promise(churned, probability, value, bucket) -> Interval:
+    """Return what was truly lost of each unit of value that a score called at risk.
+
+    The sum of value over customers who churned, over the sum of probability times value: 1 where
+    the score promises what comes, with its interval by buckets.
+
+    Parameters
+    ----------
+    churned : array of bool, shape (n,)
+    probability, value, bucket : array, shape (n,)
+    """
+    value = np.maximum(np.asarray(value, dtype=float), 0.0)
+    lost, promised = (
+        _by_bucket(bucket, np.zeros(len(value), dtype=int), np.asarray(share, dtype=float) * value)
+        for share in (churned, probability)
+    )
+    return ratio(lost[:, 0], promised[:, 0])
 
 
 def uplift(scores: pd.DataFrame) -> dict:

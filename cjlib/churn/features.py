@@ -141,8 +141,12 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         recency_days=days.since.min(),
         previous=days.since.min(where=days.back == 1),
         rhythm=(days.since * (-0.6931471805599453 / half)).exp().sum(),
-        purchase_value=days.value.sum() / days.valued.sum().nullif(0),
+        spent=days.value.sum(),
+        valued=days.valued.sum(),
     )
+    refunds = past.filter(~past.purchase & (past.value < 0))
+    refunds = refunds.group_by(refunded_to="customer_id").aggregate(refunded=refunds.value.sum())
+    table = table.left_join(refunds, table.customer_id == refunds.refunded_to).drop("refunded_to")
     repeats = table.purchase_days - 1
     # One purchase has no gap: the time watched is the least that it can be.
     table = table.mutate(
@@ -155,7 +159,10 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         ),
         pace=table.rhythm,
         silent_share=(table.recency_days + 1) / (table.age_days + 1),
-        purchase_value=table.purchase_value.coalesce(0.0),
+        # Less refunds, at whichever touchpoint they come: an order sent back brought nothing.
+        purchase_value=(
+            (table.spent + table.refunded.coalesce(0.0)) / table.valued.nullif(0)
+        ).coalesce(0.0),
     )
     return table.mutate(overdue=(table.recency_days + 1) / (table.usual_gap + 1))
 

@@ -1,15 +1,27 @@
-"""What notebook 05 says in words: one function per answer, every figure from the results."""
+"""What notebook 05 says of its scores: one function per answer, every figure from the results."""
 
 import pandas as pd
 
-from cjlib.churn.actions import LEAVE
+from cjlib.churn.choice import Choice
 from cjlib.churn.cut_offs import DAY
-from cjlib.churn.evaluation import uplift
-from cjlib.churn.models import Choice
 from cjlib.churn.reasons import MATTERS
 from cjlib.churn.study import Result, Study
 from cjlib.published import TABLES
 
+MERITS = {
+    "model": "score",
+    "auc": "AUC",
+    "brier": "Brier",
+    "ece": "ECE",
+    "top_decile_lift": "lift, riskiest tenth",
+    "return_lift": "lift of returns, safest tenth",
+}
+DRIFT = 0.05
+"""A move of churn from the first cut-off to the test that is worth a sentence."""
+NEARLY = 0.01
+"""Share of the log-loss below which two candidates did alike on the test."""
+BLIND = 0.6
+"""AUC within a group below which the score hardly ranks."""
 CALIBRATED = 0.7
 """Share of calibration groups that must hold their promise for probabilities to be read as such."""
 
@@ -25,14 +37,29 @@ def cut_offs(report, found: Study) -> None:
         for name in ("churn_evaluation", "churn_calibration"):
             report.publish(name, pd.DataFrame(columns=TABLES[name]))
         return
-    report.show(found.customers, {"cut_off": "%d %B %Y", "churned": ".1%"})
+    days = found.horizon / DAY
+    formats = {"cut_off": "%d %B %Y", "churned": ".1%", "churned_recent": ".1%"}
+    recent = f"churned, of those with an order in the {days:.0f} days before"
+    report.show(found.customers, formats, {"churned_recent": recent})
     report.say(
-        "At the test cut-off, **{share:.1%}** of {n:,} customers who had bought did not buy again "
-        "within {days:.0f} days.",
+        "Of {n:,} customers who had bought by {at.day} {at:%B %Y}, **{share:.1%}** did not buy in "
+        "the {days:.0f} days after: the test.",
         share=found.test["churned"].mean(),
         n=len(found.test),
-        days=found.horizon / DAY,
+        at=found.test["cut_off"].iloc[0],
+        days=days,
     )
+    first, last = found.customers.iloc[0], found.customers.iloc[-2]
+    if abs(last["churned"] - first["churned"]) > DRIFT:
+        report.say(
+            "Churn moved from {first:.0%} at the first cut-off to {last:.0%} at the test; among "
+            "those with a recent order from {recent:.0%} to {now:.0%}. Everybody who ever bought "
+            "counts, so an ageing pool of customers raises the first figure by itself.",
+            first=first["churned"],
+            last=last["churned"],
+            recent=first["churned_recent"],
+            now=last["churned_recent"],
+        )
 
 
 def canaries(report, features: list[str], seen: list[str], alarms: pd.DataFrame) -> None:
@@ -54,7 +81,8 @@ def canaries(report, features: list[str], seen: list[str], alarms: pd.DataFrame)
 
 def chosen(report, choice: Choice) -> None:
     """Show the validation and say which candidate it chose."""
-    report.show(choice.table, dict.fromkeys(["log_loss", "worse_by", "standard_error"], ".4f"))
+    formats = dict.fromkeys(["log_loss", "worse_by", "standard_error"], ".3f")
+    report.show(choice.table, formats, {"worse_by": "worse than the best by", "model": "score"})
     folds = (
         ""
         if choice.out_of_time
@@ -63,30 +91,50 @@ def chosen(report, choice: Choice) -> None:
     report.say("Chosen: **{name}**." + folds, name=choice.chosen)
 
 
-def tested(report, found: Study, result: Result, split: float) -> None:
-    """Show the test and say how well the chosen candidate ranks, against the recency rank."""
-    formats = dict.fromkeys(["auc", "log_loss", "brier", "ece"], ".4f") | {"accuracy": ".1%"}
+def tested(report, found: Study, result: Result, split: float) -> bool:
+    """Show the test, and say whether the chosen candidate ranks customers better than chance.
+
+    Returns
+    -------
+    bool
+        Whether the interval of its AUC lies above one half.
+    """
+    formats = dict.fromkeys(["auc", "log_loss", "brier", "ece"], ".3f") | {"accuracy": ".1%"}
     formats |= dict.fromkeys(["top_decile_lift", "return_lift"], ".2f")
-    report.show(result.evaluation.drop(columns=["auc_lower", "auc_upper"]), formats)
+    table = result.evaluation.drop(columns=["auc_lower", "auc_upper"])
+    report.show(table, formats, MERITS, caption="On the test, for all candidates")
     rows = result.evaluation.set_index("model")
     best, rank = rows.loc[result.choice.chosen], rows.loc["recency rank"]
+    ranks = bool(best["auc_lower"] > 0.5)
+    sentence = (
+        "On {n:,} customers, *{model}* ranks a churner above a returner in **{value:.1%}** of "
+        "pairs ({lower:.1%} to {upper:.1%}; chance 50%); days since the last order alone in "
+        "{rank:.1%}."
+    )
+    if not ranks:
+        sentence += " **That is no better than chance: no list of contacts is made.**"
     report.finding(
         "churn_auc",
         value=best["auc"],
         lower=best["auc_lower"],
         upper=best["auc_upper"],
         unit="AUC",
-        sentence="On {n:,} customers, *{model}* ranks a churner above a returner in "
-        "**{value:.1%}** of pairs ({lower:.1%} to {upper:.1%}); days since the last order alone "
-        "in {rank:.1%}.",
+        sentence=sentence,
         n=len(found.test),
         model=result.choice.chosen,
         rank=rank["auc"],
     )
-    mended = (
-        "off at the last training cut-off and is mended" if result.mended else "not clearly off"
-    )
-    report.say("At the last training cut-off its calibration was {mended}.", mended=mended)
+    other = rows["log_loss"].idxmin()
+    if best["log_loss"] - rows.loc[other, "log_loss"] > NEARLY * best["log_loss"]:
+        report.say(
+            "On the test *{other}* did better (log-loss {its:.3f} against {ours:.3f}); the choice "
+            "was made before and stands, or the test would be none.",
+            other=other,
+            its=rows.loc[other, "log_loss"],
+            ours=best["log_loss"],
+        )
+    if result.mended:
+        report.say("Its calibration was off at the last training cut-off, and is mended.")
     if result.choice.out_of_time:
         table = result.choice.table
         report.say(
@@ -95,6 +143,7 @@ def tested(report, found: Study, result: Result, split: float) -> None:
             split=split,
             time=table["log_loss"][table["chosen"]].item(),
         )
+    return ranks
 
 
 def promises(report, table: pd.DataFrame, promised: float, observed: float) -> None:
@@ -143,88 +192,19 @@ def leanings(report, drivers: pd.DataFrame) -> None:
         clear="; ".join(clear[:8]) or "none",
     )
     if len(rest):
-        report.say("Not clearly, among others: {rest}.", rest="; ".join(rest[:6]))
-
-
-def worth(report, curve: pd.DataFrame, empc: dict, currency: str) -> float:
-    """Say which share of customers to contact, and return it."""
-    best = curve.loc[curve["profit"].idxmax()]
-    report.finding(
-        "contact_share",
-        value=best["contacted"],
-        unit="share",
-        sentence="The best cut contacts **{value:.0%}** of customers and earns {profit:,.2f} "
-        "{currency} per customer; over all plausible acceptances (EMPC) {empc:,.2f} at {wide:.0%}.",
-        profit=best["profit"],
-        currency=currency,
-        empc=empc["profit"],
-        wide=empc["contacted"],
-    )
-    return float(best["contacted"])
-
-
-def listed(report, actions: pd.DataFrame, unit: str) -> None:
-    """Show the groups of the action list and say what is at risk."""
-    if actions["churn_probability"].isna().all():
         report.say(
-            "{n:,} customers are ranked by days since the last order (decile 10: longest); no "
-            "probability is claimed.",
-            n=len(actions),
+            "Not clearly, among others: {rest}. Topics share what they know: one that is not "
+            "needed beside the others may still tell much by itself.",
+            rest="; ".join(rest[:6]),
         )
-        return
-    groups = actions.groupby("group").agg(
-        customers=("group", "size"),
-        mean_churn_probability=("churn_probability", "mean"),
-        value_at_risk=("value_at_risk", "sum"),
-    )
-    groups = groups[report.enough(groups["customers"])]
-    formats = {"mean_churn_probability": ".1%", "value_at_risk": ",.0f"}
-    report.show(groups, formats, caption=f"The action list; value in {unit}")
-    report.finding(
-        "value_at_risk",
-        value=actions["value_at_risk"].sum(),
-        unit=unit,
-        sentence="Of {n:,} customers about {churners:,.0f} will not buy in the coming horizon; "
-        "**{value:,.0f} {unit}** are at risk.",
-        n=len(actions),
-        churners=actions["churn_probability"].sum(),
-    )
 
 
-def first_reasons(report, actions: pd.DataFrame, now: pd.DataFrame, pushes: pd.DataFrame) -> None:
-    """Show what stands first among the reasons of those worth contacting."""
-    worthy = actions.loc[actions["group"] != LEAVE, "customer_id"]
-    first = pushes[now["customer_id"].isin(worthy).to_numpy()].idxmax(axis=1)
-    counts = first.str.replace("_", " ").value_counts().rename_axis("first_reason")
-    table = counts.reset_index(name="customers").assign(share=counts.to_numpy() / len(first))
-    table = table[report.enough(table["customers"])]
-    report.show(table, {"share": ".0%"}, rows=8, caption="The first reason on the contact list")
-
-
-def earlier_list(report, past: pd.DataFrame) -> None:
-    """Say what an earlier list promised, what came true, and what acting brought."""
-    report.say(
-        "The earlier list promised {promised:.1%} churn among {n:,} customers; {real:.1%} churned.",
-        promised=past["churn_probability"].mean(),
-        real=past["churned"].mean(),
-        n=len(past),
-    )
-    reached = past.loc[past["group"] == "contact", "contacted"].mean()
-    if reached > 0:
-        report.say("{reached:.0%} of its contact list were contacted in time.", reached=reached)
-    effect = uplift(past)
-    if not effect:
-        report.say("Nobody was held out, so the uplift of acting is unknown.")
-        return
-    report.finding(
-        "uplift",
-        value=effect["effect"],
-        lower=effect["lower"],
-        upper=effect["upper"],
-        unit="share",
-        sentence="Churn among the {held_out:,} held out was **{value:+.1%}** above that of the "
-        "{contacted:,} on the contact list ({lower:+.1%} to {upper:+.1%}): {verdict}.",
-        held_out=effect["held_out"],
-        contacted=effect["contacted"],
-        verdict="acting kept customers" if effect["lower"] > 0 else "no clear effect of acting",
-    )
+def hardly_ranked(report, groups: pd.DataFrame) -> None:
+    """Name the groups of customers within which the score hardly tells one from another."""
+    blind = groups[groups["auc"] < BLIND]
+    if len(blind):
+        report.say(
+            "Within {names} it hardly ranks at all ({areas} of pairs).",
+            names=" and ".join(blind["group"]),
+            areas=" and ".join(f"{area:.0%}" for area in blind["auc"]),
+        )

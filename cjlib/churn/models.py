@@ -1,11 +1,10 @@
-"""The candidates that score churn, from a rank to boosting, and the choice between them.
+"""The candidates that score churn, from one share for all to boosted trees.
 
 Every candidate is a scikit-learn classifier on the frames of ``customers_at``: ``fit(X, y)`` with
 ``y`` true for churn, ``predict_proba(X)``. The simple ones come first, because ties go to them.
 """
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,9 +17,31 @@ from sklearn.utils.metaestimators import available_if
 
 from cjlib.churn.cut_offs import PURCHASE_MODELS
 from cjlib.churn.features import Vocabulary
-from cjlib.errors import ContractError
 
 TINY = 1e-6
+
+
+class EveryoneAlike(ClassifierMixin, BaseEstimator):
+    """The same probability for everybody: the share that churned in training.
+
+    What does not beat it tells no customer from another.
+
+    Attributes
+    ----------
+    share_ : float
+    """
+
+    columns = ()
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray):
+        """Learn the share."""
+        self.classes_ = np.array([False, True])
+        self.share_ = float(np.mean(np.asarray(y, dtype=bool)))
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return shape (n, 2): staying, churning."""
+        return np.tile([1 - self.share_, self.share_], (len(X), 1))
 
 
 class HiatusRule(ClassifierMixin, BaseEstimator):
@@ -233,7 +254,8 @@ def candidates(words: Vocabulary, frame: pd.DataFrame, *, seed: int = 0) -> dict
     seed : int
     """
     rfm, journey = tuple(words.rfm), tuple(words.journey)
-    models = {"hiatus rule": HiatusRule(), "recency rank": LogisticScores(("recency_days",))}
+    models = {"everyone alike": EveryoneAlike(), "hiatus rule": HiatusRule()}
+    models |= {"recency rank": LogisticScores(("recency_days",))}
     names = {"bg_nbd": "BG/NBD", "mbg_nbd": "MBG/NBD", "pareto_nbd": "Pareto/NBD"}
     for column in PURCHASE_MODELS:
         if frame[column].notna().all():
@@ -252,129 +274,3 @@ def base_columns(words: Vocabulary, frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the purchase features, and BG/NBD's probability where there is one."""
     stacked = ("bg_nbd",) if frame["bg_nbd"].notna().all() else ()
     return (*words.rfm, *stacked)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the validation said.
-
-    Attributes
-    ----------
-    chosen : str
-        Name of the chosen candidate.
-    table : DataFrame
-        model, log_loss, worse_by (against the best), standard_error of that, chosen.
-    losses : DataFrame
-        customer_id, bucket, and each candidate's log-loss per customer and cut-off.
-    predictions : DataFrame
-        cut_off, churned, bucket, and each candidate's probability; same rows.
-    out_of_time : bool
-        False when the history has one training cut-off, and folds of customers stood in.
-    """
-
-    chosen: str
-    table: pd.DataFrame
-    losses: pd.DataFrame
-    predictions: pd.DataFrame
-    out_of_time: bool
-
-
-def choose(frames: list[pd.DataFrame], models: dict, *, folds: int = 5) -> Choice:
-    """Choose the simplest candidate within one standard error of the best log-loss.
-
-    The last two training cut-offs are foretold by models fitted to those before them. With a single
-    training cut-off, folds of customers (by bucket) stand in.
-
-    Parameters
-    ----------
-    frames : list of DataFrame
-        ``customers_at`` of the training cut-offs, oldest first.
-    models : dict of str to classifier
-        Simple first.
-
-    Raises
-    ------
-    ContractError
-        When fewer than five customers churned, or fewer than five did not, in any fit.
-    """
-    out_of_time = len(frames) > 1
-    if out_of_time:
-        turns = range(max(1, len(frames) - 2), len(frames))
-        splits = [(pd.concat(frames[:turn]), frames[turn]) for turn in turns]
-    else:
-        fold = frames[0]["bucket"] % folds
-        splits = [(frames[0][fold != k], frames[0][fold == k]) for k in range(folds)]
-    foretold = []
-    for before, after in splits:
-        check_classes(before["churned"], fewest=5)
-        part = after[["customer_id", "bucket", "cut_off", "churned"]].copy()
-        for name, model in models.items():
-            part[name] = clone(model).fit(before, before["churned"]).predict_proba(after)[:, 1]
-        foretold.append(part)
-    predictions = pd.concat(foretold, ignore_index=True)
-    losses = predictions[["customer_id", "bucket"]].copy()
-    for name in models:
-        losses[name] = log_losses(predictions["churned"], predictions[name])
-    table = _within_one_error(losses, list(models))
-    chosen = table.loc[table["chosen"], "model"].item()
-    return Choice(chosen, table, losses, predictions, out_of_time)
-
-
-def recalibration(choice: Choice) -> tuple[float, float, bool]:
-    """Return shift and stretch of the chosen candidate's log-odds, and whether they are needed.
-
-    They are when they would have cut the log-loss at the last training cut-off by more than two
-    standard errors. Folds of customers of one cut-off cannot show a drift in time, so then nothing
-    is mended.
-    """
-    latest = choice.predictions["cut_off"] == choice.predictions["cut_off"].max()
-    rows = choice.predictions[latest]
-    churned = rows["churned"].to_numpy(dtype=bool)
-    p = np.clip(rows[choice.chosen].to_numpy(), TINY, 1 - TINY)
-    raw = logit(p)[:, None]
-    fit = LogisticRegression(C=np.inf).fit(raw, churned)
-    shift, stretch = float(fit.intercept_[0]), float(fit.coef_[0, 0])
-    gain = log_losses(churned, p) - log_losses(churned, fit.predict_proba(raw)[:, 1])
-    mean, error = clustered_mean(gain, rows["bucket"])
-    return shift, stretch, bool(choice.out_of_time and stretch > 0 and mean > 2 * error)
-
-
-def log_losses(churned, probability) -> np.ndarray:
-    """Return each row's log-loss; probabilities are kept off 0 and 1."""
-    p = np.clip(np.asarray(probability, dtype=float), TINY, 1 - TINY)
-    return -np.log(np.where(np.asarray(churned, dtype=bool), p, 1 - p))
-
-
-def clustered_mean(values: np.ndarray, bucket) -> tuple[float, float]:
-    """Return a mean over rows and its standard error, buckets being the sampling units."""
-    bucket = np.asarray(bucket, dtype=int)
-    mean = float(np.mean(values))
-    sums = np.bincount(bucket, weights=np.asarray(values) - mean)[np.unique(bucket)]
-    units = len(sums)
-    error = np.sqrt(units / max(units - 1, 1) * (sums**2).sum()) / len(bucket)
-    return mean, float(error)
-
-
-def check_classes(churned, fewest: int = 10) -> None:
-    """Raise ``ContractError`` when there is nothing to tell apart."""
-    churned = np.asarray(churned, dtype=bool)
-    gone, stayed = int(churned.sum()), int((~churned).sum())
-    if min(gone, stayed) < fewest:
-        raise ContractError(
-            f"{gone} of {len(churned)} customers churned and {stayed} bought again within the "
-            f"horizon: a model needs at least {fewest} of each. Set churn.horizon "
-            f"{'longer' if stayed < gone else 'shorter'}, or wait for more customers."
-        )
-
-
-def _within_one_error(losses: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    means = losses[names].mean()
-    best = means.idxmin()
-    rows = []
-    for name in names:
-        worse, error = clustered_mean(losses[name] - losses[best], losses["bucket"])
-        rows.append((name, means[name], worse, error, worse <= error))
-    columns = ["model", "log_loss", "worse_by", "standard_error", "chosen"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["chosen"] &= ~table["chosen"].shift(fill_value=False).cummax()  # the simplest one only
-    return table

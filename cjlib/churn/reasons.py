@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cjlib.churn.choice import clustered_mean, log_losses
 from cjlib.churn.cut_offs import PURCHASE_MODELS
-from cjlib.churn.models import clustered_mean, log_losses
 from cjlib.uncertainty import benjamini_hochberg
 
 MATTERS = 0.005

@@ -9,20 +9,11 @@ from ibis.expr.types import Table
 from sklearn.base import clone
 
 from cjlib.churn.canaries import changed_by_the_future
-from cjlib.churn.cut_offs import BUCKETS, Timeline, customers_at, timeline
+from cjlib.churn.choice import Choice, check_classes, choose, recalibration
+from cjlib.churn.cut_offs import BUCKETS, DAY, Timeline, customers_at, timeline
 from cjlib.churn.evaluation import compare, paired_gain
 from cjlib.churn.features import Vocabulary, features, vocabulary
-from cjlib.churn.models import (
-    BoostedScores,
-    Choice,
-    LogisticScores,
-    Recalibrated,
-    base_columns,
-    candidates,
-    check_classes,
-    choose,
-    recalibration,
-)
+from cjlib.churn.models import BoostedScores, LogisticScores, Recalibrated, base_columns, candidates
 from cjlib.errors import ContractError
 from cjlib.journeys import with_journeys
 
@@ -60,12 +51,22 @@ class Study:
 
     @property
     def customers(self) -> pd.DataFrame:
-        """One row per cut-off: use, cut_off, customers, churned (share)."""
+        """One row per cut-off: use, cut_off, customers, churned and churned_recent (shares).
+
+        The second share is of those who had bought within the horizon before the cut-off: the pool
+        of all who ever bought grows older with the log.
+        """
         frames = [(f"training {i + 1}", frame) for i, frame in enumerate(self.training)]
         frames += [("test", self.test)] if len(self.test) else []
-        rows = [(u, f["cut_off"].iloc[0], len(f), f["churned"].mean()) for u, f in frames]
-        rows.append(("scores", self.line.score, len(self.now), np.nan))
-        return pd.DataFrame(rows, columns=["use", "cut_off", "customers", "churned"])
+        rows = []
+        for use, frame in frames:
+            recent = frame["recency_days"] <= self.horizon / DAY
+            churned = frame["churned"]
+            at = frame["cut_off"].iloc[0]
+            rows.append((use, at, len(frame), churned.mean(), churned[recent].mean()))
+        rows.append(("scores", self.line.score, len(self.now), np.nan, np.nan))
+        columns = ["use", "cut_off", "customers", "churned", "churned_recent"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 def study(

@@ -57,8 +57,10 @@ def by_feeling(events: Table, as_of: pd.Timestamp) -> Table:
     return _counted(spells.mutate(stage=stage, since=spells.timestamp), as_of)
 
 
-def curves(counts: pd.DataFrame, groups: list[str], *, fewest: int = 30) -> pd.DataFrame:
-    """Return the Kaplan-Meier curve of each group that has at least ``fewest`` spells.
+def curves(
+    counts: pd.DataFrame, groups: list[str], *, fewest: int = 30, returns: int = 10
+) -> pd.DataFrame:
+    """Return the Kaplan-Meier curve of each group with enough spells that enough returns ended.
 
     Returns
     -------
@@ -66,7 +68,9 @@ def curves(counts: pd.DataFrame, groups: list[str], *, fewest: int = 30) -> pd.D
         stage (the group), days, at_risk, survival (share not yet back), lower, upper.
     """
     sizes = counts.groupby("stage")["n"].sum()
-    parts = [survival(counts, group) for group in groups if sizes.get(group, 0) >= fewest]
+    ended = counts[counts["exit"] == AGAIN].groupby("stage")["n"].sum()
+    enough = [g for g in groups if sizes.get(g, 0) >= fewest and ended.get(g, 0) >= returns]
+    parts = [survival(counts, group) for group in enough]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -68,13 +68,14 @@ class GammaGamma:
     def expected_value(self, x: ArrayLike, mean_value: ArrayLike) -> np.ndarray:
         """Return each customer's expected value per purchase, shrunk towards everybody's.
 
-        Customers without a usable mean get everybody's, p v / (q - 1), or the plain mean of the
-        fitted ones where the formula has none (q at most 1).
+        A mean of zero or less (all sent back) counts as zero. Customers without a mean get
+        everybody's, p v / (q - 1), or the plain mean of the fitted ones where the formula has none
+        (q at most 1).
         """
         p, q, v = self.params_
         x, m = np.asarray(x, dtype=float), np.asarray(mean_value, dtype=float)
-        known = (x > 0) & (m > 0) & np.isfinite(m)
-        x, m = np.where(known, x, 0.0), np.where(known, m, 0.0)
+        known = (x > 0) & np.isfinite(m)
+        x, m = np.where(known, x, 0.0), np.where(known, np.maximum(m, 0.0), 0.0)
         weight = p * x + q - 1
         usual = p * v / (q - 1) if q > 1 else self.mean_
         return np.where(weight > 0, p * (v + x * m) / np.where(weight > 0, weight, 1), usual)

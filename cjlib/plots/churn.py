@@ -70,17 +70,38 @@ def gains_plot(curves: dict[str, pd.DataFrame], *, ax: Axes | None = None) -> Ax
     return ax
 
 
-def profit_plot(curve: pd.DataFrame, unit: str, *, ax: Axes | None = None) -> Axes:
-    """Draw the profit of contacting the share with most value at risk, and mark the best cut."""
+def profit_plot(curves: dict[float, pd.DataFrame], unit: str, *, ax: Axes | None = None) -> Axes:
+    """Draw the profit of contacting the share with most value at risk, one curve per acceptance.
+
+    Parameters
+    ----------
+    curves : dict of float to DataFrame
+        ``cjlib.churn.evaluation.profit_curve`` by acceptance; the middle one stands out.
+    unit : str
+        The currency.
+    """
     ax = plt.gca() if ax is None else ax
-    best = curve.loc[curve["profit"].idxmax()]
     ax.axhline(0, color=MUTED, linewidth=1)
-    ax.plot(curve["contacted"], curve["profit"], color=ACCENT)
-    ax.scatter([best["contacted"]], [best["profit"]], color=GOOD, s=50, zorder=3)
+    middle = sorted(curves)[len(curves) // 2]
+    for accepts, curve in curves.items():
+        best = curve.loc[curve["profit"].idxmax()]
+        color, width = (ACCENT, 2.2) if accepts == middle else (MUTED, 1.4)
+        ax.plot(curve["contacted"], curve["profit"], color=color, linewidth=width)
+        ax.scatter([best["contacted"]], [best["profit"]], color=color, s=40, zorder=3)
+        last = curve.iloc[-1]
+        ax.annotate(
+            f"{accepts:.0%} accept",
+            (last["contacted"], last["profit"]),
+            (4, 0),
+            color=color,
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     percent_axis(ax.xaxis)
     ax.set_xlabel("customers contacted, most value at risk first")
     ax.set_ylabel(f"profit per customer, {unit}")
-    ax.set_title("What contacting them would have earned")
+    ax.set_title("What contacting would earn, by how many accept (dots: best cut)")
     return ax
 
 
@@ -88,7 +109,9 @@ def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None)
     """Draw what the scores lose without each driver, from ``cjlib.churn.reasons.drivers``."""
     ax = plt.gca() if ax is None else ax
     table = table[table["driver"]].head(most)
-    colors = np.where(table["direction"] > 0, BAD, GOOD)
+    # More or less of a touchpoint or a channel has a meaning; of a topic of several features, none.
+    one = table["topic"].str.startswith(("touchpoint ", "channel "))
+    colors = np.select([~one, table["direction"] > 0], [ACCENT, BAD], GOOD)
     rows, least = range(len(table)), 1e-4
     lower, upper = (table[name] * table["share"] / table["loss"] for name in ("lower", "upper"))
     ax.hlines(rows, lower.clip(least), upper, color=colors, lw=2.4, alpha=0.55)
@@ -100,7 +123,7 @@ def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("growth of the log-loss when the topic is shuffled (log scale)")
-    ax.set_title("What the scores lean on (red: with churn; green: with staying)")
+    ax.set_title("What the scores lean on (red: more of it with churn; green: with staying)")
     return ax
 
 

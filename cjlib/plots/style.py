@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 INK = "#22303c"  # text and axes
 MUTED = "#8a97a3"  # what is only context
@@ -76,9 +76,9 @@ def role_colors(roles: Iterable[str]) -> list[str]:
     return colors
 
 
-def percent_axis(axis, decimals: int = 0) -> None:
-    """Show an axis of shares (0 to 1) in percent."""
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+def percent_axis(axis) -> None:
+    """Show an axis of shares (0 to 1) in percent, with as many digits as its ticks need."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
 
 
 def thousands_axis(axis) -> None:
