@@ -16,9 +16,16 @@ MISSING = "–"
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text on one line of at most `width` characters, an ellipsis for what is cut."""
+    """Return a text on one line of at most `width` characters, an ellipsis for what is cut.
+
+    The cut falls between words where the last word leaves room for that.
+    """
     text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+    if len(text) <= width:
+        return text
+    kept = text[:width]
+    whole, _, broken = kept.rpartition(" ")
+    return (whole if whole and len(broken) < width / 4 else kept[:-1]).rstrip(" ,;:") + "…"
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^:@])")
@@ -103,11 +110,21 @@ def trust_line(rows: Mapping[str, int]) -> str:
         return f"All {rows['read']:,} rows read were kept."
     share = rows["kept"] / rows["read"]
     shown_share = f"{share:.1%}" if share < 0.9995 else "more than 99.9%"
+    broken, twice = rows["quarantined"], rows["duplicates"]
+    parts = [f"{broken:,} {_were(broken)} quarantined, each with its reason,"] if broken else []
+    parts += [f"{twice:,} {_were(twice)} dropped as {_plural(twice, 'duplicate')}"] if twice else []
     return (
         f"Of {rows['read']:,} rows read, {rows['kept']:,} ({shown_share}) were kept; "
-        f"{rows['quarantined']:,} were quarantined, each with its reason, and "
-        f"{rows['duplicates']:,} dropped as duplicates."
+        f"{' and '.join(parts).rstrip(',')}."
     )
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"a {noun}" if n == 1 else f"{noun}s"
 
 
 def html_table(columns: list[Column], rows: int, caption: str, note: str) -> str:

@@ -5,9 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from cjlib.runs.index_page import error_html, figure, index_html, interval_bar
-from cjlib.runs.pages import Page, describe, inert, shown_output, to_html
-from cjlib.texts import trust_line
+from cjlib.notebooks import source_of
+from cjlib.runs.index_page import SCALES, error_html, figure, index_html, interval_bar
+from cjlib.runs.pages import (
+    Page,
+    describe,
+    inert,
+    shown_output,
+    to_html,
+    without_silent_sections,
+)
+from cjlib.texts import shortened, trust_line
 
 PICTURE = "iVBORw0KGgo="
 EVIL = "<script>x()</script>"
@@ -163,17 +171,40 @@ def test_figures_are_rounded_as_headlines(value, unit, text):
     assert figure(value, unit) == text
 
 
-@pytest.mark.parametrize(
-    "numbers", [(0.9, 0.8, 1.0), (-5, -9, -1), (0.1, -0.2, 0.4), (1e6, 9e5, 2e6), (3, 3, 3)]
-)
-def test_interval_bars_stay_within_their_line(numbers):
-    bar = interval_bar(*numbers, unit="")
+@pytest.mark.parametrize("numbers", [(0.9, 0.8, 1.0), (0, 0, 0), (0.1, -0.2, 0.4), (1, 0.9, 1.1)])
+@pytest.mark.parametrize("unit", SCALES)
+def test_interval_bars_stay_within_their_line(numbers, unit):
+    bar = interval_bar(*numbers, unit=unit)["picture"]
     places = [float(part.split('"')[0]) for part in bar.split(' x="')[1:]]
     assert all(0 <= place <= 240 for place in places)
 
 
-def test_an_interval_of_zeros_has_no_picture():
-    assert interval_bar(0.0, 0.0, 0.0, unit="share") == ""
+def test_equal_shares_stand_at_equal_places_whatever_their_intervals():
+    narrow, wide = (interval_bar(0.2, 0.2 - r, 0.2 + r, unit="share") for r in (0.01, 0.15))
+    places = [bar["picture"].rpartition('<rect x="')[2].split('"')[0] for bar in (narrow, wide)]
+    assert places[0] == places[1] == "48.9"  # a fifth of the line, from nothing to all
+    assert (narrow["start"], narrow["end"]) == ("0%", "100%")
+
+
+def test_a_unit_without_a_scale_has_no_picture():
+    assert interval_bar(120.0, 100.0, 140.0, unit="EUR") == {}
+
+
+def test_a_section_whose_code_had_nothing_to_show_is_named_and_left_out():
+    def section(title, *outputs):
+        code = {"cell_type": "code", "source": "x", "outputs": list(outputs)}
+        return [{"cell_type": "markdown", "source": f"## {title}\n\nWhy it matters."}, code]
+
+    words = {"cell_type": "markdown", "source": "## What this does not tell you\n\nMuch."}
+    first = {"cell_type": "code", "source": "set_up()", "outputs": []}
+    said, silent = section("Who left?", output(text_plain="9")), section("Who came?")
+    notebook = {"cells": [first, *said, *silent, words]}
+    without_silent_sections(notebook)
+    assert notebook["cells"][:-1] == [first, *said, words]
+    assert source_of(notebook["cells"][-1]) == "*Not answered by this log:* Who came?"
+    whole = {"cells": [first, *said, words]}
+    without_silent_sections(whole)
+    assert whole["cells"] == [first, *said, words]
 
 
 def test_the_trust_line_never_says_all_when_some_were_left_out():
@@ -181,3 +212,17 @@ def test_the_trust_line_never_says_all_when_some_were_left_out():
     assert "more than 99.9%" in trust_line(rows)
     rows = {"read": 5, "kept": 5, "quarantined": 0, "duplicates": 0}
     assert trust_line(rows) == "All 5 rows read were kept."
+
+
+def test_the_trust_line_names_only_what_happened():
+    rows = {"read": 1000, "kept": 999, "quarantined": 0, "duplicates": 1}
+    assert trust_line(rows).endswith("were kept; 1 was dropped as a duplicate.")
+    rows = {"read": 1000, "kept": 990, "quarantined": 8, "duplicates": 2}
+    expected = "8 were quarantined, each with its reason, and 2 were dropped as duplicates."
+    assert trust_line(rows).endswith(expected)
+
+
+def test_a_text_is_cut_between_words():
+    assert shortened("the answer is no purchase", 16) == "the answer is…"
+    assert shortened("x" * 40, 10) == "x" * 9 + "…"
+    assert shortened("short", 10) == "short"

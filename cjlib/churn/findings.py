@@ -1,5 +1,7 @@
 """What notebook 05 says of its scores: one function per answer, every figure from the results."""
 
+import math
+
 import pandas as pd
 
 from cjlib.churn.choice import Choice
@@ -29,9 +31,11 @@ CALIBRATED = 0.7
 def cut_offs(report, found: Study) -> None:
     """Say how many churned at the test cut-off, or why no score can be tested."""
     if found.problem:
-        report.say(
-            "**No score can be tested on this log.** {why} Below stand simple ranks, without a "
-            "claim.",
+        report.finding(
+            "churn_auc",
+            value=math.nan,
+            sentence="**No churn score can be tested on this log.** {why} Simple ranks, without a "
+            "claim, are published.",
             why=found.problem,
         )
         for name in ("churn_evaluation", "churn_calibration"):

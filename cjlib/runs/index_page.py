@@ -1,6 +1,5 @@
 """The page that a manager opens, and the page that says why a run failed."""
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -8,6 +7,9 @@ from importlib.resources import files
 
 from cjlib.runs.pages import POLICY, Page, style
 from cjlib.texts import trust_line
+
+SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), "on a scale from -1 to 1": (-1.0, 1.0)}
+"""Units whose figures all stand on one line, from its start to its end."""
 
 
 def index_html(
@@ -65,10 +67,10 @@ def _card(finding: Mapping) -> dict:
     limits = (figure(limit, unit, like=value) for limit in (lower, upper))
     return {
         "page": f"{finding['notebook']}.html",
-        "figure": figure(value, unit),
-        "unit": "" if unit == "share" else unit,
+        "figure": "" if value is None else figure(value, unit),
+        "unit": "" if unit == "share" or value is None else unit,
         "interval": " to ".join(limits) if known else "",
-        "bar": interval_bar(value, lower, upper, unit) if known else "",
+        "bar": interval_bar(value, lower, upper, unit) if known else {},
         "sentence": finding["sentence"],
     }
 
@@ -87,29 +89,31 @@ def figure(value: float | None, unit: str, like: float | None = None) -> str:
     return f"{value:.{digits}f}"
 
 
-def interval_bar(value: float, lower: float, upper: float, unit: str) -> str:
-    """Return a small picture (inline SVG, of numbers only) of a figure and its interval.
+def interval_bar(value: float, lower: float, upper: float, unit: str) -> dict:
+    """Return a small picture (inline SVG, of numbers only) of a figure on the scale of its unit.
 
-    The line goes from zero, or from below the interval where that is negative, to a round number
-    above the interval: 100 % at most for shares.
+    Lines compare only where they are all alike: shares run from nothing to all, feelings from -1
+    to 1. A unit without such a scale has no picture.
+
+    Returns
+    -------
+    dict
+        ``picture``, and what stands at its ``start`` and ``end``; empty without a scale.
     """
-    least, most = min(lower, value, 0.0), max(upper, value, 0.0)
-    if least == most:
-        return ""
-    step = 10 ** math.floor(math.log10(max(abs(least), abs(most))))
-    steps = [step * factor for factor in (1, 2, 5, 10)]
-    end = next((edge for edge in steps if edge >= most), most) if most else 0.0
-    start = -next((edge for edge in steps if edge >= -least), -least) if least else 0.0
-    if unit == "share":
-        start, end = max(start, -1.0), min(end, 1.0) if most <= 1 else end
+    if unit not in SCALES:
+        return {}
+    start, end = SCALES[unit]
+    if lower < start:  # a share that is lost
+        start = -end
 
     def at(x: float) -> float:
-        return round(4 + 232 * (x - start) / (end - start), 1)
+        return round(4 + 232 * (min(max(x, start), end) - start) / (end - start), 1)
 
     left, right = at(lower), max(at(upper), at(lower) + 1)
-    return _markup(
+    ends = {"start": figure(start, unit), "end": figure(end, unit)}
+    picture = _markup(
         '<svg viewBox="0 0 240 16" preserveAspectRatio="none" role="img" aria-label="'
-        f"From {figure(start, unit)} to {figure(end, unit)}: {figure(value, unit)}, between "
+        f"From {ends['start']} to {ends['end']}: {figure(value, unit)}, between "
         f'{figure(lower, unit)} and {figure(upper, unit)}">'
         '<rect x="4" y="7" width="232" height="2" rx="1" fill="#e3e8ec"/>'
         f'<rect x="{at(0)}" y="4" width="1" height="8" fill="#aab5bd"/>'
@@ -118,6 +122,7 @@ def interval_bar(value: float, lower: float, upper: float, unit: str) -> str:
         f'<rect x="{at(value) - 1.5:.1f}" y="2" width="3" height="12" rx="1.5" fill="#1f6f8b"/>'
         "</svg>"
     )
+    return {"picture": picture, **ends}
 
 
 def _markup(text: str):

@@ -84,11 +84,39 @@ def to_html(notebook_file: Path, page: Page, context: Mapping) -> str:
     import nbformat
 
     notebook = nbformat.read(notebook_file, as_version=4)
+    without_silent_sections(notebook)
     for output, alt in _outputs_with_questions(notebook):
         output.setdefault("metadata", {})["alt"] = alt
     facts = {**context, "title": page.title, "policy": POLICY, "style": style()}
     body, _ = _exporter().from_notebook_node(notebook, {"page": facts})
     return body
+
+
+def without_silent_sections(notebook: Mapping) -> None:
+    """Take out, in place, the sections whose code had nothing to show on this log, and name them.
+
+    A section is a heading of the second level with all that follows it. Its words announce what is
+    not there; one line at the end of the page says which questions the log does not answer.
+    """
+    import nbformat
+
+    sections: list[list] = [[]]
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and source_of(cell).startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+    kept, silent = sections[0], []
+    for section in sections[1:]:
+        code = [cell for cell in section if cell["cell_type"] == "code"]
+        if code and not any(cell["outputs"] for cell in code):
+            silent.append(_spoken(source_of(section[0]).splitlines()[0]))
+        else:
+            kept = kept + section
+    if silent:
+        kept.append(
+            nbformat.v4.new_markdown_cell(f"*Not answered by this log:* {' '.join(silent)}")
+        )
+    notebook["cells"] = kept
 
 
 @cache
