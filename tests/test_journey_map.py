@@ -10,7 +10,8 @@ import pytest
 
 from cjlib import journeys
 from cjlib.log import open_log
-from cjlib.maps.journey_map import figures, journey_map, stage_table
+from cjlib.maps.journey_counts import bought_again
+from cjlib.maps.journey_map import figures, journey_map, stage_table, untested
 from cjlib.maps.sales_cycle import channel_reach, sales_cycle
 from cjlib.plots import map as plots_map, touchpoints as plots_touchpoints
 from cjlib.stages import load_stage_model
@@ -158,6 +159,93 @@ def test_touchpoints_of_long_visits_are_not_blamed_for_their_length():
     assert not table.loc["error", "pain_point"]
 
 
+def after_purchase(rng, customers, feelings):
+    """Return a log of orders with deliveries: the late ones last and feel as told, others end."""
+    points = POINTS | {"late": ("post_sale", "company"), "review": ("post_sale", "customer")}
+    rows, felt = [], []
+    for customer in range(customers):
+        name = ["delivery", "late"][rng.random() < 0.3]
+        steps = [(0, "order", np.nan), (2, name, rng.normal(feelings[name], 0.3))]
+        steps += [(3, "review", 0.2)] * (rng.random() < 0.5)
+        lost = rng.random() < (0.9 if name == "delivery" else 0.3)
+        steps += [] if lost else [(5, "order", np.nan)]
+        rows += [(customer, day, touchpoint) for day, touchpoint, _ in steps]
+        felt += [feeling for *_, feeling in steps]
+    return make_log(rows, touchpoints=points, sentiment=np.clip(felt, -1, 1))
+
+
+@pytest.mark.slow
+def test_after_the_purchase_a_bad_feeling_hurts_and_the_end_of_a_journey_does_not():
+    rng = np.random.default_rng(3)
+    table = journey_map(after_purchase(rng, 400, {"delivery": 0.4, "late": -0.3}))
+    table = table.set_index("touchpoint")
+    # Journeys end after a delivery in time, as they should: that is no pain, a late one is.
+    assert table.loc["delivery", "drop_off_rate"] > table.loc["late", "drop_off_rate"] + 0.3
+    assert table.index[table["pain_point"]].tolist() == ["late"]
+    assert table.loc[["delivery", "late", "review"], ["pain", "q_value"]].isna().all(axis=None)
+
+
+@pytest.mark.slow
+def test_feelings_that_are_neutral_hurt_nowhere_though_many_are_tested():
+    rng = np.random.default_rng(5)
+    names = [f"point_{i}" for i in range(40)]
+    rows = [(who, day, name) for who in range(60) for day, name in enumerate(names)]
+    points = dict.fromkeys(names, ("post_sale", None))
+    found = 0
+    for _ in range(20):
+        log = make_log(rows, touchpoints=points, sentiment=rng.uniform(-1, 1, len(rows)))
+        found += journey_map(log)["pain_point"].any()
+    assert found <= 3  # at most one in twenty families is expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("onward", "hurts"), [(0.6, False), (0.15, True)])
+def test_a_step_after_which_visits_go_on_more_often_is_no_pain_point(onward, hurts):
+    rng = np.random.default_rng(6)
+    rows = []
+    for customer in range(800):
+        step = rng.random() < 0.5
+        on, lost = (onward, 0.25) if step else (0.15, 0.1)
+        rows += [(customer, 0, "view"), (customer, 1, "cart")] + [(customer, 1.1, "error")] * step
+        led = rng.choice(["order", "lost", "view"], p=[on, lost, 1 - on - lost])
+        rows += [(customer, 2, led)] * (led != "lost")
+    error = journey_map(make_log(rows, touchpoints=POINTS)).set_index("touchpoint").loc["error"]
+    assert error["pain_lower"] < 0.15 < error["pain_upper"]
+    assert error["onward_lower"] < onward - 0.15 < error["onward_upper"]
+    assert error["pain_point"] == hurts
+
+
+def test_what_follows_is_not_tested_where_hardly_anybody_buys_again():
+    points = POINTS | {"late": ("post_sale", "company")}
+    for buyers, tested in ((9, False), (60, True)):
+        rows = []
+        for customer in range(200):
+            rows += [(customer, 0, "order"), (customer, 2, "delivery")]
+            rows += [(customer, 2.5, "late")] * (customer % 2)
+            rows += [(customer, 5, "order")] * (customer < buyers)
+        log = make_log(rows, touchpoints=points)
+        table = journey_map(log).set_index("touchpoint")
+        assert bought_again(log) == buyers
+        assert np.isfinite(table.loc["late", "later_purchase"]) == tested
+
+
+def test_what_could_not_be_tested_for_pain_says_why():
+    table = pd.DataFrame(
+        {
+            "touchpoint": ["cart", "error", "view", "late", "review", "delivery"],
+            "role": ["before"] * 3 + ["after"] * 3,
+            "compared": [0, 28, 30, 0, 50, 0],
+            "feelings": [9, 90, 0, 0, 29, 30],
+        }
+    )
+    assert untested(table).to_dict() == {
+        "cart": "no visit like its own without it",
+        "error": "28 visits to compare",
+        "late": "no feeling",
+        "review": "29 feelings",
+    }
+
+
 def test_what_comes_after_the_purchase_within_its_visit_decides_nothing():
     points = {"cart": ("decision", None), "order": ("decision", None)}
     points["confirmation"] = ("decision", None)
@@ -214,6 +302,8 @@ def test_what_was_planted_in_the_demo_is_on_its_map():
     table = journey_map(open_log("demo")).set_index("touchpoint")
     assert set(table.index[table["pain_point"]]) >= {"payment_error", "delivery_late"}
     assert table["pain"].idxmax() == "payment_error"
+    assert table["sentiment"].idxmin() == "delivery_late"
+    assert not table.loc["delivery_on_time", "pain_point"]
     newsletter = table.loc["newsletter_open"]
     assert newsletter["pain_lower"] < 0 < newsletter["pain_upper"]
     assert not newsletter["moment_of_truth"]
@@ -281,7 +371,11 @@ def test_the_pictures_beside_the_map_draw_what_they_are_given(small):
     assert len(axes[0].get_yticks()) == 4  # the decision has no closed visit
     plots_touchpoints.draw_sales_cycle(sales_cycle(small), labels, ax=axes[1])
     assert axes[1].get_yticklabels()[0].get_text() == "Awareness"
-    found = touchpoints.assign(pain=0.1, pain_lower=0.0, pain_upper=0.2)
+    found = touchpoints.assign(pain=0.02, pain_lower=-0.02, pain_upper=0.06)
     plots_touchpoints.draw_differences(found, value="pain", found="pain_point", ax=axes[2])
     assert [text.get_text() for text in axes[2].get_yticklabels()] == list(found["touchpoint"])
+    marks = [text.get_text() for text in axes[2].get_xticklabels()]
+    assert np.ptp(np.diff([float(mark) for mark in marks])) == pytest.approx(0)  # even, as drawn
+    assert [float(mark) / 100 for mark in marks] == pytest.approx(axes[2].get_xticks())
+    assert "+0" not in marks
     plt.close("all")

@@ -23,8 +23,18 @@ def customer_counts(log: Log) -> tuple[list[int], np.ndarray]:
     return counted["bucket"].tolist(), counted["customers"].to_numpy(dtype=float)
 
 
+def bought_again(log: Log) -> int:
+    """Return how many customers have bought more than once."""
+    purchases = log.events.filter(log.events.purchase)
+    each = purchases.group_by("customer_id").agg(n=purchases.count())
+    return int(each.filter(each.n > 1).count().execute())
+
+
 def visit_facts(log: Log) -> ibis.Table:
-    """Return the visits with where they led and whether a purchase followed (ints, to add up)."""
+    """Return the visits with where they led and whether a purchase followed (ints, to add up).
+
+    ``advanced``: the next stage is a later one or, after the purchase, the purchase again.
+    """
     events = _with_steps(log.events)
     bought = (
         events.filter(events.purchase)
@@ -38,7 +48,8 @@ def visit_facts(log: Log) -> ibis.Table:
     horizon = ibis.interval(seconds=int(log.dataset.churn.horizon.total_seconds()))
     until = visits.started + horizon
     next_position = visits.next_stage.cases(*log.stages.positions.items(), else_=-1)
-    advanced = (next_position > visits.position) | visits.next_stage.isin(log.stages.purchase)
+    buys_again = (visits.role == "after") & visits.next_stage.isin(log.stages.purchase)
+    advanced = (next_position > visits.position) | buys_again
     followed = until <= ibis.timestamp(str(log.as_of))
     return visits.mutate(
         length=_length(visits.events),

@@ -8,11 +8,14 @@ not, so the differences are associations, not effects.
 
 Where visits lead:
 
-* ``advance_rate``: share of the closed visits whose next stage lies later in the model or carries
-  the purchase (so a return from after the purchase to buying again counts as an advance);
+* ``advance_rate``: share of the closed visits whose next stage lies later in the model or, from a
+  stage after the purchase, carries the purchase: who buys again has come on, not gone back;
 * ``drop_off_rate``: share of the closed visits after which the journey was lost. Open visits, whose
   end has not been seen, and those so young that only an early end could have been (not settled),
   count in neither.
+
+What hurts: before and at the purchase, what loses customers; after it, where a journey ends by
+nature and an event may come late only because something went wrong, what feels bad.
 """
 
 import numpy as np
@@ -42,7 +45,7 @@ from cjlib.uncertainty import (
 )
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
-LEAST = 30  # visits on either side below which a touchpoint is not tested
+LEAST = 30  # visits on either side, purchases or feelings below which nothing is tested
 FOUND = 0.05  # q-value below which a difference counts as found
 
 
@@ -125,23 +128,30 @@ def journey_map(log: Log) -> pd.DataFrame:
         * ``stage``, ``position``, ``role``, ``touchpoint``, ``initiator``, ``medium``;
         * ``n`` events, ``customers``, ``visits`` and ``closed`` visits with the touchpoint;
         * ``reach``: share of all customers;
-        * ``sentiment`` with ``lower`` and ``upper``: mean feeling, -1 to 1; ``negative_share`` of
-          the events with a feeling;
+        * ``feelings`` (events with one), ``sentiment`` with ``lower`` and ``upper``: their mean,
+          -1 to 1, and the ``negative_share`` of them;
         * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
         * ``pain`` with ``pain_lower``, ``pain_upper``, ``p_value``, ``q_value``: drop-off rate of
           the visits with the touchpoint minus that of the same stage's visits without it but with
           as many other events (1, 2, 3, 4 to 5, 6 to 9, 10 or more, weighted as the visits with
-          it), tested by customers, the q-value over all touchpoints tested;
+          it), tested by customers, the q-value over all touchpoints tested; not in stages after
+          the purchase;
+        * ``onward`` with ``onward_lower``, ``onward_upper``: the same difference in advance rate;
         * ``later_purchase`` with ``later_purchase_lower``, ``later_purchase_upper``,
           ``later_purchase_q``: the chance that a purchase follows, with the touchpoint minus
           without it, compared in the same way. A purchase follows when the same customer buys
           within the churn horizon of the visit's start. Left out are visits whose horizon is not
           over yet, and visits in which the purchase had already happened when the touchpoint came;
           touchpoints that are purchases themselves, or mostly come after one in their visit, are
-          not tested;
+          not tested, nor those after whose visits, and the ones they are compared with, fewer than
+          30 purchases follow;
         * ``moment_of_truth``: whether that difference is at least 5 points either way with a
           q-value below 0.05;
-        * ``pain_point``: whether ``pain`` is at least 5 points with a q-value below 0.05.
+        * ``pain_point``: before and at the purchase, whether ``pain`` is at least 5 points with a
+          q-value below 0.05, while neither the next stage nor a purchase follows clearly more
+          often (an interval above 0): such a touchpoint decides visits that would else go back, one
+          way or the other. After the purchase, whether the mean feeling is at most -0.05 with an
+          interval below 0 that holds for all touchpoints tested together (Bonferroni).
 
         Differences are NaN where fewer than 30 visits can be compared (``compared``: the lesser of
         the closed visits with the touchpoint and without it that have a counterpart).
@@ -183,6 +193,7 @@ def journey_map(log: Log) -> pd.DataFrame:
     )
     _put(table, "reach", proportion(met["customers"], customers[:, None], alike=1.0))
     feeling = _within(ratio(met["feeling"], met["felt"]))
+    table["feelings"] = total(met["felt"])
     table["sentiment"] = feeling.estimate
     table["lower"], table["upper"] = feeling.lower, feeling.upper
     table["negative_share"] = proportion(met["negative"], met["felt"]).estimate
@@ -191,14 +202,20 @@ def journey_map(log: Log) -> pd.DataFrame:
 
     table["compared"] = _compared(has["closed"], lacks["closed"])
     few = table["compared"] < LEAST
-    pain = difference_test(has["lost"], has["closed"], lacks["lost"], lacks["closed"], strata=True)
-    p_value = _put_difference(table, "pain", pain, few)
+    pain, onward = (
+        difference_test(has[end], has["closed"], lacks[end], lacks["closed"], strata=True)
+        for end in ("lost", "advanced")
+    )
+    p_value = _put_difference(table, "pain", pain, few | (table["role"] == "after"))
     table["p_value"], table["q_value"] = p_value, benjamini_hochberg(p_value)
-    table["pain_point"] = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+    _put_difference(table, "onward", onward, few)
 
     decided = 2 * whole["at_risk"].sum(axis=0) < whole["followed"].sum(axis=0)
     few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
     few |= _compared(has["at_risk"], lacks["followed"]) < LEAST
+    both = _comparable(has["at_risk"], lacks["followed"])
+    bought = (has["at_risk_bought"] + lacks["bought"]).sum(axis=0) * both
+    few |= bought.sum(axis=-1) < LEAST
     later = difference_test(
         has["at_risk_bought"], has["at_risk"], lacks["bought"], lacks["followed"], strata=True
     )
@@ -207,8 +224,32 @@ def journey_map(log: Log) -> pd.DataFrame:
     table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
         table["later_purchase_q"] < FOUND
     )
+    table["pain_point"] = _loses(table) | _feels_bad(table, met)
     order = ["position", "customers", "touchpoint"]
     return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def untested(table: pd.DataFrame) -> pd.Series:
+    """Say of each touchpoint that could not be tested for pain why not.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`journey_map`.
+
+    Returns
+    -------
+    Series of str
+        The reason by touchpoint, in the order of `table`; empty where all were tested.
+    """
+    few = (table["compared"].astype(str) + " visits to compare").where(
+        table["compared"] > 0, "no visit like its own without it"
+    )
+    felt = (table["feelings"].astype(str) + " feelings").where(table["feelings"] > 0, "no feeling")
+    after = table["role"] == "after"
+    reason = felt.where(after, few)
+    passed = table["feelings"].where(after, table["compared"]) >= LEAST
+    return reason[~passed].set_axis(table.loc[~passed, "touchpoint"])
 
 
 def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
@@ -250,10 +291,29 @@ def _put_difference(
     return np.where(few, np.nan, found.p_value)
 
 
+def _loses(table: pd.DataFrame) -> pd.Series:
+    """Return which touchpoints lose visits that neither go on nor buy more often for it."""
+    lost = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+    return lost & ~(table["onward_lower"] > 0) & ~(table["later_purchase_lower"] > 0)
+
+
+def _feels_bad(table: pd.DataFrame, met: dict[str, np.ndarray]) -> pd.Series:
+    """Return which touchpoints after the purchase feel clearly bad."""
+    tested = (table["role"] == "after") & (table["feelings"] >= LEAST)
+    level = 1 - FOUND / max(tested.sum(), 1)
+    upper = ratio(met["feeling"], met["felt"], level=level).upper
+    return tested & (table["sentiment"] <= -NOTABLE) & (upper < 0)
+
+
+def _comparable(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
+    """Return in which strata there are visits both with and without."""
+    return (has.sum(axis=0) > 0) & (lacks.sum(axis=0) > 0)
+
+
 def _compared(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
     """Return how many visits can be compared: the lesser of those with and those without."""
+    both = _comparable(has, lacks)
     has, lacks = has.sum(axis=0), lacks.sum(axis=0)
-    both = (has > 0) & (lacks > 0)
     return np.minimum((has * both).sum(axis=-1), (lacks * both).sum(axis=-1)).astype(int)
 
 

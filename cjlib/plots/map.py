@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
-from matplotlib.patheffects import withStroke
 from scipy.interpolate import PchipInterpolator
 
 from cjlib.plots.style import (
@@ -30,6 +29,8 @@ MOST = 8  # touchpoints shown per stage
 WIDTH = 10.0  # of the map, in inches; its coordinates are inches too
 MARGIN = 1.3  # left of the stages, for the names of the rows
 LINE = 0.38  # height of one touchpoint
+MEANS = 0.36  # height of the stages' mean feelings in figures, above their curve
+BOLD = {"color": ACCENT, "fontweight": "bold"}
 LOST = plt.matplotlib.colors.LinearSegmentedColormap.from_list("lost", ["#f3ece4", BAD])
 
 
@@ -61,7 +62,7 @@ def draw_journey_map(
     groups = [touchpoints[touchpoints["stage"] == stage] for stage in stages["stage"]]
     rows = max((min(len(group), MOST) + (len(group) > MOST) for group in groups), default=1)
     body = max(rows, 2) * LINE
-    feeling = 1.85 if felt else 0.0
+    feeling = 1.85 + MEANS if felt else 0.0
     height = 0.86 + 0.15 + body + 0.2 + feeling + 0.85 + 0.4
     if ax is None:
         _, ax = plt.subplots(figsize=(WIDTH, height), layout="none")
@@ -83,7 +84,7 @@ def draw_journey_map(
         _feeling_curve(
             ax, stages, groups, color, left + (column - 0.08) / 2, column, top, feeling - 0.2
         )
-        _row_name(ax, top + 0.05, "Feeling", "mean and interval,\ndots: touchpoints")
+        _row_name(ax, top, "Feeling", "mean and interval")
         top += feeling
     _flows(ax, stages, left + 0.06, column - 0.2, top)
     _row_name(ax, top, "What follows", "of the visits whose\nend was seen")
@@ -259,10 +260,20 @@ def _feeling_curve(
     top: float,
     tall: float,
 ) -> None:
-    """Draw the mean feeling through the stages, and behind it each touchpoint's as a dot."""
+    """Draw the mean feeling through the stages, and behind it each touchpoint's as a dot.
+
+    The means stand above in figures with their intervals, which are often too narrow to be seen.
+    """
     columns = ["sentiment", "sentiment_lower", "sentiment_upper"]
     felt = pd.concat([group["sentiment"] for group in groups])
     limit = 1.12 * max(0.15, stages[columns].abs().max().max(), felt.abs().max())
+    known = stages["sentiment"].notna().to_numpy()
+    x, feeling = centre[known], stages.loc[known, columns].to_numpy()
+    for place, (mean, *limits) in zip(x, feeling, strict=True):
+        ax.text(place, top + 0.08, _signed(mean), ha="center", va="center", fontsize=9.5, **BOLD)
+        between = " to ".join(map(_signed, limits)) if np.isfinite(limits).all() else ""
+        ax.text(place, top + 0.24, between, ha="center", va="center", fontsize=7, color=MUTED)
+    top, tall = top + MEANS, tall - MEANS
     middle = top + tall / 2
 
     def height(feeling: np.ndarray) -> np.ndarray:
@@ -273,40 +284,31 @@ def _feeling_curve(
         size = (right - MARGIN, tall / 2)
         ax.add_patch(Rectangle((MARGIN, y), *size, facecolor=ink, alpha=0.06, linewidth=0))
     ax.hlines(middle, MARGIN, right, color=MUTED, linewidth=0.8, linestyles=(0, (4, 3)))
+    ax.text(0.1, middle, "dots: touchpoints", va="center", fontsize=7, color=MUTED)
     for y, text in (
         (top + 0.09, f"+{min(limit, 1):.1f}"),
         (top + tall - 0.09, f"−{min(limit, 1):.1f}"),
     ):
         ax.text(MARGIN - 0.06, y, text, ha="right", va="center", fontsize=7.5, color=MUTED)
-    for x, group in zip(centre, groups, strict=True):
-        known = group[group["sentiment"].notna()].head(MOST)
-        across = x + np.linspace(-0.33, 0.33, len(known) + 2)[1:-1] * column
-        for place, row in zip(across, known.itertuples(), strict=True):
+    for centred, group in zip(centre, groups, strict=True):
+        told = group[group["sentiment"].notna()].head(MOST)
+        across = centred + np.linspace(-0.33, 0.33, len(told) + 2)[1:-1] * column
+        for place, row in zip(across, told.itertuples(), strict=True):
             size = 12 + 90 * row.reach
             fill = color(row)
             ax.scatter(place, height(row.sentiment), s=size, color=fill, ec=_darker(fill), lw=0.5)
-    known = stages["sentiment"].notna().to_numpy()
-    x, feeling = centre[known], stages.loc[known, columns].to_numpy()
     feeling = np.where(np.isnan(feeling), feeling[:, :1], feeling)
-    if known.sum() > 1:
+    if len(x) > 1:
         along = np.linspace(x[0], x[-1], 200)
         mean, lower, upper = (PchipInterpolator(x, line)(along) for line in feeling.T)
         ax.fill_between(along, height(lower), height(upper), color=ACCENT, alpha=0.22, linewidth=0)
         ax.plot(along, height(mean), color=ACCENT, linewidth=2)
     ax.vlines(x, height(feeling[:, 1]), height(feeling[:, 2]), color=ACCENT, linewidth=2.5)
     ax.plot(x, height(feeling[:, 0]), "o", color=ACCENT, markersize=6.5, markeredgecolor="white")
-    for place, value in zip(x, feeling[:, 0], strict=True):
-        above = height(value) - 0.3 > top
-        ax.text(
-            place,
-            height(value) + (-0.17 if above else 0.18),
-            f"{value:+.2f}".replace("-", "−"),
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold",
-            path_effects=[withStroke(linewidth=3, foreground="#f6f7f5")],
-        )
+
+
+def _signed(feeling: float) -> str:
+    return f"{feeling:+.2f}".replace("-", "−")
 
 
 def _flows(ax: Axes, stages: pd.DataFrame, left: np.ndarray, width: float, top: float) -> None:

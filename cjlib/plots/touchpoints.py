@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from cjlib.plots.map import printable, wrapped
 from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, SEQUENTIAL, percent_axis, shorten
@@ -129,9 +130,16 @@ def draw_differences(
     names = [shorten(printable(name)) for name in table["touchpoint"]]
     ax.set_yticks(place, names)
     ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.0f}".replace("+0", "0"))
+    ax.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(_points)
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def _points(share: float, _=None) -> str:
+    """Return a difference of shares in points as it is, so that even steps look even."""
+    points = round(100 * share, 6)
+    return f"{points:+g}" if points else "0"
 
 
 def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None = None) -> Axes:
@@ -148,7 +156,7 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
     Returns
     -------
     Axes
-        Stacked bars that add up to 100 %, the interval of the lost share on their end.
+        Stacked bars that add up to 100 %, the interval of the lost share above its beginning.
     """
     ax = plt.gca() if ax is None else ax
     stages = stages[stages["closed"] > 0]
@@ -172,5 +180,5 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
     ax.set_xlim(0, 1)
     ax.grid(visible=False)
     percent_axis(ax.xaxis)
-    ax.set_xlabel("Share of the visits whose end was seen; black line: 95 % interval of the end")
+    ax.set_xlabel("Share of the visits whose end was seen (black: 95 % interval of the share lost)")
     return ax
