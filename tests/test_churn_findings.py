@@ -94,11 +94,12 @@ def test_small_groups_are_not_shown(report):
             "horizon_days": 60.0,
         }
     )
-    kept = Interval(0.5, 0.4, 0.6)
+    kept = Interval(0.9, 0.8, 1.0), Interval(0.5, 0.4, 0.6)
     action_findings.listed(report, actions, "EUR", kept, 500.0)
     assert "hold out" not in report.text
     assert report.figures["value_at_risk"] == 60  # half of 120 came true on the test
     assert "(48 to 72" in report.text
+    assert "about 5 will not buy" in report.text  # nine tenths of six
     assert "brought 500 EUR" in report.text
     ranks = Heard()
     action_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR", None, np.nan)
@@ -114,7 +115,7 @@ def test_what_is_at_risk_leaves_out_who_is_long_gone(report):
             "horizon_days": 60.0,
         }
     )
-    action_findings.listed(report, actions, "orders", Interval(1.0, 0.9, 1.1), np.nan)
+    action_findings.listed(report, actions, "orders", (Interval(1.0, 0.9, 1.1),) * 2, np.nan)
     assert report.figures["value_at_risk"] == 100
     assert "7 more have been silent" in report.text
     assert "brought" not in report.text

@@ -76,7 +76,7 @@ def test_small_groups_are_left_out():
 def test_a_group_that_hardly_anyone_leaves_by_returning_has_no_curve():
     cells = {"bucket": range(200), "stage": FELT[0], "exit": "open", "days": 50.0, "n": 1}
     counts = pd.DataFrame(cells)
-    counts.loc[:8, "exit"] = "bought again"
+    counts.loc[:18, "exit"] = "bought again"
     assert curves(counts, FELT).empty
-    counts.loc[9, "exit"] = "bought again"
+    counts.loc[19, "exit"] = "bought again"
     assert list(curves(counts, FELT)["stage"].unique()) == [FELT[0]]

@@ -69,7 +69,9 @@ def values_checked(report, expected: float, real: float, unit: str) -> None:
     )
 
 
-def listed(report, actions: pd.DataFrame, unit: str, kept: Interval | None, brought: float) -> None:
+def listed(
+    report, actions: pd.DataFrame, unit: str, kept: tuple[Interval, Interval] | None, brought: float
+) -> None:
     """Show the groups of the action list and say what is at risk.
 
     Parameters
@@ -78,8 +80,9 @@ def listed(report, actions: pd.DataFrame, unit: str, kept: Interval | None, brou
     actions : DataFrame
         Of ``action_list`` or ``rank_list``.
     unit : str
-    kept : Interval, optional
-        What came true of such promises on the test; without it nothing is claimed.
+    kept : pair of Interval, optional
+        What came true on the test of such promises, counted in customers and in value; without it
+        nothing is claimed.
     brought : float
         What the horizon before the report brought; NaN where the log has no values.
     """
@@ -98,10 +101,11 @@ def listed(report, actions: pd.DataFrame, unit: str, kept: Interval | None, brou
     groups = groups[report.enough(groups["customers"])]
     formats = {"mean_churn_probability": ".1%", "value_at_risk": ",.0f"}
     report.show(groups, formats, {"value_at_risk": f"at risk, {unit}"}, caption="The action list")
+    people, money = kept
     lately = actions[actions["group"] != GONE]
     risk = lately["value_at_risk"].sum()
     value, lower, upper = (
-        _three_digits(risk * float(share)) for share in (kept.estimate, kept.lower, kept.upper)
+        _three_digits(risk * float(share)) for share in (money.estimate, money.lower, money.upper)
     )
     report.finding(
         "value_at_risk",
@@ -120,9 +124,9 @@ def listed(report, actions: pd.DataFrame, unit: str, kept: Interval | None, brou
         + ". {gone:,} more have been "
         "silent for too long to be called about to leave.",
         n=len(lately),
-        churners=lately["churn_probability"].sum(),
+        churners=_three_digits(lately["churn_probability"].sum() * float(people.estimate)),
         days=actions["horizon_days"].iloc[0],
-        brought=brought,
+        brought=_three_digits(brought),
         gone=len(actions) - len(lately),
     )
 

@@ -58,7 +58,7 @@ def by_feeling(events: Table, as_of: pd.Timestamp) -> Table:
 
 
 def curves(
-    counts: pd.DataFrame, groups: list[str], *, fewest: int = 30, returns: int = 10
+    counts: pd.DataFrame, groups: list[str], *, fewest: int = 30, returns: int = 20
 ) -> pd.DataFrame:
     """Return the Kaplan-Meier curve of each group with enough spells that enough returns ended.
 
