@@ -1,7 +1,16 @@
 -- The steps of every order as events: placed, approved, shipped, delivered (late or in time against
 -- the promised day), reviewed. The feeling of a delivery is the score its review gives.
 WITH orders AS (
-    SELECT o.*, c.customer_unique_id
+    -- The clocks of shop, payment and carrier differ: a parcel counts as shipped when it was
+    -- ordered at the earliest, the payment as approved when it was shipped at the latest. Else the
+    -- order would come after its delivery began, as if the customer had come back to buy again.
+    SELECT o.*, c.customer_unique_id,
+        CASE WHEN strptime(order_delivered_carrier_date, '%m/%d/%Y %H:%M')
+                < strptime(order_purchase_timestamp, '%m/%d/%Y %H:%M')
+            THEN order_purchase_timestamp ELSE order_delivered_carrier_date END AS shipped_at,
+        CASE WHEN strptime(order_approved_at, '%m/%d/%Y %H:%M')
+                > strptime(shipped_at, '%m/%d/%Y %H:%M')
+            THEN shipped_at ELSE order_approved_at END AS approved_at
     FROM read_csv('olist_orders_dataset.csv', all_varchar = true) AS o
     JOIN read_csv('olist_customers_dataset.csv', all_varchar = true) AS c USING (customer_id)
 ),
@@ -21,9 +30,9 @@ steps AS (
     SELECT order_id, 'order_placed' AS touchpoint, order_purchase_timestamp AS happened_at,
         NULL AS review_score FROM orders
     UNION ALL
-    SELECT order_id, 'order_approved', order_approved_at, NULL FROM orders
+    SELECT order_id, 'order_approved', approved_at, NULL FROM orders
     UNION ALL
-    SELECT order_id, 'order_shipped', order_delivered_carrier_date, NULL FROM orders
+    SELECT order_id, 'order_shipped', shipped_at, NULL FROM orders
     UNION ALL
     SELECT order_id,
         CASE WHEN strptime(order_delivered_customer_date, '%m/%d/%Y %H:%M')

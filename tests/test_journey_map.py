@@ -313,6 +313,19 @@ def test_what_was_planted_in_the_demo_is_on_its_map():
     assert table.loc["delivery_late", "upper"] < 0
 
 
+@pytest.mark.slow
+def test_orders_of_the_marketplace_are_no_second_purchase_when_clocks_differ(shared_data):
+    log = open_log("olist", source=str(shared_data("olist")))
+    by = ["customer_id", "journey"]
+    ordered = log.visits.filter(log.visits.role == "purchase")
+    placed = log.events.filter(log.events.purchase)
+    visits = ordered.group_by(by).agg(visits=ordered.count())
+    orders = placed.group_by(by).agg(orders=placed.count())
+    both = visits.join(orders, by).execute()
+    assert len(both) > 4000
+    assert (both["visits"] <= both["orders"]).all()
+
+
 @pytest.mark.parametrize(
     ("days", "text"),
     [
