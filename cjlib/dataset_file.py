@@ -4,6 +4,7 @@
 """
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,7 +26,8 @@ from cjlib.timestamps import EPOCHS, compile_format
 
 def _duration(value: Any) -> dt.timedelta:
     try:
-        duration = pd.Timedelta(str(value)).to_pytimedelta()
+        text = re.sub(r"\bweeks?\b", "W", str(value))  # pandas knows weeks by this letter alone
+        duration = pd.Timedelta(text).to_pytimedelta()
     except ValueError:
         raise ValueError(f"{value!r} is no length of time; write for example '30 days'") from None
     if duration <= dt.timedelta(0):
@@ -242,7 +244,7 @@ class Dataset(_Section):
     @classmethod
     def _delimiter(cls, delimiter: str) -> str:
         delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
-        if len(delimiter) != 1 and delimiter != "whitespace":
+        if delimiter != "whitespace" and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise ValueError("write one character (',' ';' '|'), tab or whitespace")
         return delimiter
 

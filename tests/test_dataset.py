@@ -42,6 +42,11 @@ def test_a_dataset_file_gives_what_it_says_and_defaults_for_the_rest(tmp_path):
     }
 
 
+def test_weeks_are_seven_days(tmp_path):
+    assert load(tmp_path, TEXT.replace("30 days", "2 weeks")).journey.inactivity.days == 14
+    assert load(tmp_path, TEXT.replace("30 days", "1 week")).journey.inactivity.days == 7
+
+
 def test_scalars_stay_the_text_that_was_written(tmp_path):
     assert list(load(tmp_path, TEXT).touchpoints) == ["view", "007", "no"]
 
@@ -54,6 +59,8 @@ def test_scalars_stay_the_text_that_was_written(tmp_path):
         ("initiator:", "initator:", r"initator: no such key; did you mean 'initiator'"),
         ("column: score", "colum: score", r"colum: no such key; did you mean 'column'"),
         ("30 days", "30 dys", "no length of time; write for example '30 days'"),
+        ("30 days", "1 month", "no length of time"),
+        ("name: shop", "name: shop\ndelimiter: '\"'", "one character"),
         ("30 days", "-3 days", "longer than nothing"),
         ("2%", "200%", "not between 0% and 100%"),
         ("Europe/Madrid", "Europe/Madri", "no time zone"),

@@ -195,3 +195,10 @@ def test_a_table_of_customers_that_cannot_be_read_is_named(tmp_path, content, er
     more = "customers: {source: people.csv, columns: {customer_id: id, country: land}}"
     with pytest.raises(error, match=r"people\.csv"):
         opened(tmp_path, "log.csv", more)
+
+
+def test_endings_count_whatever_their_case(tmp_path):
+    (tmp_path / "LOG.CSV").write_text(text())
+    with gzip.open(tmp_path / "LOG.CSV.GZ", "wt") as stream:
+        stream.write(text())
+    assert events(opened(tmp_path, "LOG.CSV")) == events(opened(tmp_path, "LOG.CSV.GZ")) != []

@@ -46,7 +46,8 @@ def worth(report, curves: dict[float, pd.DataFrame], empc: dict, costs: dict, un
     )
     report.say(
         "When no more is known of the acceptance than that it is about 30%, the expected maximum "
-        "profit (EMPC) is {profit:,.2f} {unit} each, contacting {share:.0%}.",
+        "profit (EMPC, every customer of mean value) is {profit:,.2f} {unit} each, contacting "
+        "{share:.0%}.",
         profit=empc["profit"],
         unit=unit,
         share=empc["contacted"],

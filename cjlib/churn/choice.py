@@ -119,8 +119,8 @@ def check_classes(churned, fewest: int = 10) -> None:
     gone, stayed = int(churned.sum()), int((~churned).sum())
     if min(gone, stayed) < fewest:
         raise ContractError(
-            f"{gone:,} of {len(churned):,} customers churned and {stayed:,} bought again within the "
-            f"horizon: a model needs at least {fewest} of each. A "
+            f"{gone:,} of {len(churned):,} customers churned and {stayed:,} bought again within "
+            f"the horizon: a model needs at least {fewest} of each. A "
             f"{'longer' if stayed < gone else 'shorter'} churn.horizon may help, or more customers."
         )
 

@@ -59,13 +59,13 @@ def sniff(path: Path) -> Layout:
         raise ParameterError(f"{path} is a folder; name one file of it")
     if not path.exists():
         raise ParameterError(f"there is no file {path}; correct the path")
-    if not path.name.endswith((*CSV_ENDINGS, ".parquet")):
+    if not path.name.lower().endswith((*CSV_ENDINGS, ".parquet")):
         raise ParameterError(
             f"{path.name}: its ending says no form that can be read; save the log as CSV or "
             f"Parquet, with one of the endings {', '.join((*CSV_ENDINGS, '.parquet'))}"
         )
     try:
-        return _sniff_parquet(path) if path.suffix == ".parquet" else _sniff_text(path)
+        return _sniff_parquet(path) if path.suffix.lower() == ".parquet" else _sniff_text(path)
     except (EOFError, gzip.BadGzipFile, zlib.error, csv.Error, pa.ArrowException) as error:
         raise ContractError(f"{path} is damaged: {error}; export the log again") from None
     except OSError as error:
@@ -104,7 +104,7 @@ def _sniff_text(path: Path) -> Layout:
 
 
 def _binary(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _encoding(path: Path) -> str:

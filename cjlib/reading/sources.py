@@ -39,7 +39,7 @@ CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 
 def _open_text(path: Path, encoding: str) -> TextIO:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -174,7 +174,7 @@ def source_files(dataset: Dataset) -> list[Path]:
         A file is not there.
     """
     pattern = str(dataset.folder / Path(dataset.source).expanduser())
-    if not pattern.endswith((*CSV_ENDINGS, ".parquet", ".sql")):
+    if not pattern.lower().endswith((*CSV_ENDINGS, ".parquet", ".sql")):
         return []
     paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True)) or [Path(pattern)]
     for path in paths:
@@ -182,7 +182,7 @@ def source_files(dataset: Dataset) -> list[Path]:
             raise ParameterError(
                 f"{path}: there is no such file. Put the log there, or name another with --source."
             )
-    if pattern.endswith(".sql"):
+    if pattern.lower().endswith(".sql"):
         text = paths[0].read_text(encoding="utf-8")
         named = [path for path in sorted(dataset.folder.rglob("*")) if path.name in text]
         paths += [path for path in named if path.is_file()]
@@ -251,7 +251,7 @@ def read_source(
     if not paths:
         table = _engine_table(con, dataset)
         text = _as_text(table)
-    elif paths[0].suffix == ".sql":
+    elif paths[0].suffix.lower() == ".sql":
         try:
             query = paths[0].read_text(encoding="utf-8").rstrip().rstrip(";")
             con.raw_sql(f"CREATE TEMP TABLE source AS {query}")
@@ -259,7 +259,7 @@ def read_source(
         except Exception as error:
             first = str(error).split("\n\n")[0]
             raise ParameterError(f"{paths[0]}: the SQL fails: {first}") from None
-    elif paths[0].suffix == ".parquet":
+    elif paths[0].suffix.lower() == ".parquet":
         names = [str(path) for path in paths]
         try:
             table = con.read_parquet(names, file_row_number=True, filename=True)
@@ -308,7 +308,7 @@ def read_attributes(con: BaseBackend, dataset: Dataset) -> ir.Table:
     path = attributes_file(dataset)
     named = dataset.customers.columns
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             table = con.read_parquet(str(path))
         else:
             table = con.read_csv(str(path), all_varchar=True)
