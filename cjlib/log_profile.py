@@ -1,6 +1,7 @@
 """What an event log holds: how much, when, of what, by whom, and with which silences between."""
 
 import datetime as dt
+from dataclasses import dataclass
 
 import ibis
 import numpy as np
@@ -11,6 +12,44 @@ from cjlib.uncertainty import Interval, bucket_array, proportion
 
 DAY = 86_400
 """Seconds."""
+
+BEFORE = 13
+"""Periods, a quarter of a year in weeks, that an end is held against."""
+
+THIN = 0.2
+"""Share of the usual number of events below which a period counts as hardly recorded."""
+
+LEAST = 30
+"""Events that a thin end should have held, below which its lack may be chance."""
+
+SIDE = 8
+"""Periods on either side of a change of level."""
+
+MATTERS = 0.1
+"""Share by which another inactivity must change the number of journeys to matter."""
+
+JUMP = 1.5
+"""Least factor, up or down, of a change of level that gets a name."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Where the events of a log change their number.
+
+    Attributes
+    ----------
+    begins : Timestamp
+        The first period with the new level.
+    periods : int
+        How many of them the new level was seen in.
+    usual, then : float
+        The median number of events in a period before it and since.
+    """
+
+    begins: pd.Timestamp
+    periods: int
+    usual: float
+    then: float
 
 
 def activity(log: Log) -> pd.DataFrame:
@@ -46,6 +85,61 @@ def activity(log: Log) -> pd.DataFrame:
         )
         table = table[whole].reset_index(drop=True)
     return table
+
+
+def thin_end(table: pd.DataFrame) -> Change | None:
+    """Find periods at the end in which hardly anything was recorded any more.
+
+    The longest run of last periods of which each holds less than a fifth of the events that were
+    usual in up to 13 periods before it, and less than the poorest of these (so that a weekend is
+    not taken for an end); at least 30 events must be missing.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`activity`.
+
+    Returns
+    -------
+    Change or None
+    """
+    events = table["events"].to_numpy()
+    for start in range(1, len(events)):
+        before, end = events[max(start - BEFORE, 0) : start], events[start:]
+        usual = float(np.median(before))
+        missing = usual * len(end) - end.sum()
+        if end.max() < min(THIN * usual, before.min()) and missing >= LEAST:
+            return Change(table["period"].iloc[start], len(end), usual, float(np.median(end)))
+    return None
+
+
+def lasting_jump(table: pd.DataFrame) -> Change | None:
+    """Find the sharpest lasting change in the number of events.
+
+    Where all of 8 periods lie above, or all below, the 8 periods before them, and the larger of
+    their medians is at least half as much again as the smaller; a single busy or empty period is
+    none. A rise that takes some weeks is found as well as one overnight. Of several such places it
+    is the one where the nearest periods of both sides lie furthest apart.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`activity`, without a thin end.
+
+    Returns
+    -------
+    Change or None
+    """
+    events = table["events"].to_numpy()
+    widest, found = 1.0, None
+    for start in range(SIDE, len(events) - SIDE + 1):
+        before, since = events[start - SIDE : start], events[start : start + SIDE]
+        low, high = sorted([before, since], key=np.median)
+        apart = (high.min() + 1) / (low.max() + 1)  # a level may be 0
+        if apart > widest and np.median(high) >= JUMP * np.median(low):
+            usual, then = float(np.median(before)), float(np.median(since))
+            widest, found = apart, Change(table["period"].iloc[start], SIDE, usual, then)
+    return found
 
 
 def touchpoint_profile(log: Log) -> pd.DataFrame:
@@ -190,6 +284,19 @@ def journeys_by_inactivity(log: Log, factors: tuple[float, ...] = (0.5, 1.0, 2.0
         rows.append((days, int(total), total / customers, bought / max(total, 1)))
     columns = ["inactivity_days", "journeys", "per_customer", "with_purchase"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def choice_matters(choices: pd.DataFrame) -> bool:
+    """Return whether another inactivity changes the number of journeys by more than a tenth.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Of :func:`journeys_by_inactivity`, what is declared in the middle.
+    """
+    journeys = choices["journeys"].to_numpy()
+    declared = journeys[len(journeys) // 2]
+    return bool((np.abs(journeys - declared) > MATTERS * declared).any())
 
 
 def _customers(log: Log) -> int:

@@ -53,6 +53,59 @@ def test_weeks_covered_in_part_are_left_out_and_empty_ones_count_zero(log):
     assert table["purchases"].tolist() == [1, 0, 0, 0, 0, 1]
 
 
+def weeks(*events):
+    periods = pd.date_range("2024-01-01", periods=len(events), freq="W-MON")
+    return pd.DataFrame({"period": periods, "events": events})
+
+
+def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
+    table = weeks(*[400, 380, 420, 410] * 5, 250, 20, 2, 4, 0)
+    found = log_profile.thin_end(table)
+    assert (found.begins, found.periods) == (table["period"].iloc[21], 4)
+    assert (found.usual, found.then) == (400, 3)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [400] * 20,
+        [400] * 20 + [0] + [400],  # an empty week that is not the last
+        [400] * 20 + [150] * 5,  # fewer, but recorded
+        [80, 85, 90, 82, 81, 5, 4] * 3,  # days: what ends with a weekend
+        [3, 2, 4, 3, 0],  # too few to tell
+        [7],
+        [],
+    ],
+)
+def test_an_end_like_what_came_before_is_not_thin(events):
+    assert log_profile.thin_end(weeks(*events)) is None
+
+
+def test_a_level_that_drops_or_rises_for_good_is_found_where_it_does():
+    high, low = [2900, 3000, 3100, 2800] * 4, [700, 600, 650, 620] * 4
+    table = weeks(*high, *low)
+    found = log_profile.lasting_jump(table)
+    assert found.begins == table["period"].iloc[16]
+    assert (found.usual, found.then) == (2950, 635)
+    assert log_profile.lasting_jump(weeks(*low, *high)).then == 2950
+
+
+def test_chance_seasons_and_single_weeks_are_no_lasting_jump():
+    rng = np.random.default_rng(2)
+    found = [
+        log_profile.lasting_jump(weeks(*rng.negative_binomial(5, 0.05, 60))) for _ in range(60)
+    ]
+    assert sum(jump is not None for jump in found) <= 3
+    assert log_profile.lasting_jump(weeks(*[100, 110] * 10, 900, *[105, 95] * 10)) is None
+    assert log_profile.lasting_jump(weeks(*[100, 101] * 8, *[130, 131] * 8)) is None  # too small
+    assert log_profile.lasting_jump(weeks(*[100] * 7, *[300] * 7)) is None  # too short
+
+
+def test_the_end_of_a_log_on_disk_is_found_from_its_weeks(shared_data):
+    activity = log_profile.activity(open_log("olist", source=str(shared_data("olist"))))
+    assert log_profile.thin_end(activity).begins == pd.Timestamp("2018-09-03")
+
+
 def test_touchpoints_come_in_order_of_their_stages_with_those_never_met(log):
     table = log_profile.touchpoint_profile(log)
     assert table["touchpoint"].tolist() == ["look", "never", "buy"]
@@ -91,6 +144,11 @@ def test_journeys_under_the_declared_inactivity_are_those_of_the_log(log):
     assert log.dataset.journey.inactivity == dt.timedelta(days=10)
 
 
+@pytest.mark.parametrize(("journeys", "matters"), [([102, 100, 49], True), ([110, 100, 91], False)])
+def test_an_inactivity_matters_where_another_changes_the_journeys(journeys, matters):
+    assert log_profile.choice_matters(pd.DataFrame({"journeys": journeys})) == matters
+
+
 def test_pictures_return_their_axes_and_name_their_units(log):
     _, axes = plt.subplots(1, 4)
     labels = {stage: log.label(stage) for stage in log.stages.names}
@@ -101,6 +159,14 @@ def test_pictures_return_their_axes_and_name_their_units(log):
     plots_log.plot_touchpoints(log_profile.touchpoint_profile(log), labels, ax=axes[2])
     drawn = plots_log.plot_silences(log_profile.silences(log), 10.0, ax=axes[3])
     assert drawn is axes[3]
+    many = pd.DataFrame({"touchpoint": [f"t{i}" for i in range(30)], "customers": range(30)})
+    many = many.assign(stage="awareness", role="before", reach=many["customers"] / 30)
+    _, ax = plt.subplots()
+    names = [
+        text.get_text()
+        for text in plots_log.plot_touchpoints(many, labels, ax=ax).get_yticklabels()
+    ]
+    assert names == [f"t{i}" for i in range(6, 30)]
     assert axes[0].get_xlabel() == "rows left out"
     assert "week" in axes[1].get_title()
     assert "share of all" in axes[2].get_xlabel()

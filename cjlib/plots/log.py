@@ -17,6 +17,9 @@ from cjlib.plots.style import (
     thousands_axis,
 )
 
+MOST = 24
+"""Touchpoints drawn, those with most customers."""
+
 _LENGTHS = {
     1 / 1440: "1 min",
     1 / 24: "1 hour",
@@ -76,8 +79,8 @@ def plot_activity(activity: pd.DataFrame, column: str, *, ax: Axes) -> Axes:
     return ax
 
 
-def plot_touchpoints(profile: pd.DataFrame, stages, *, most: int = 24, ax: Axes) -> Axes:
-    """Draw the reach of each touchpoint, by stage.
+def plot_touchpoints(profile: pd.DataFrame, stages, *, ax: Axes) -> Axes:
+    """Draw the reach of each touchpoint, by stage; the 24 with most customers.
 
     Parameters
     ----------
@@ -85,11 +88,9 @@ def plot_touchpoints(profile: pd.DataFrame, stages, *, most: int = 24, ax: Axes)
         Of `cjlib.log_profile.touchpoint_profile`.
     stages : mapping of str to str
         Label of each stage, in order.
-    most : int
-        How many touchpoints to draw, those with most customers.
     ax : Axes
     """
-    drawn = profile[profile["customers"] > 0].nlargest(most, "customers").index
+    drawn = profile[profile["customers"] > 0].nlargest(MOST, "customers").index
     rows = profile.loc[sorted(drawn)]
     roles = profile.drop_duplicates("stage").set_index("stage")["role"]
     palette = dict(zip(roles.index, role_colors(roles), strict=True))
