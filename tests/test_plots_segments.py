@@ -30,7 +30,15 @@ def test_score_grid_leaves_small_cells_blank(ax):
 def test_counts_below_the_smallest_group_are_not_drawn(ax):
     table = pd.DataFrame({"x": [4, 50], "y": [6, 0]}, index=["a", "b"])
     plots_segments.count_map(table, ax, smallest=5)
-    assert sorted(text for text in texts(ax) if text) == ["50", "6"]
+    assert sorted(text for text in texts(ax) if text) == ["5", "50"]
+
+
+def test_counts_beside_a_known_total_do_not_give_small_cells_away(ax):
+    for small in (1, 2, 3, 4):  # of 778 customers, as a profile says
+        ax.clear()
+        table = pd.DataFrame({"x": [778 - small], "y": [small]}, index=["a"])
+        plots_segments.count_map(table, ax, smallest=5)
+        assert [text for text in texts(ax) if text] == ["775"]
 
 
 def test_stability_and_likelihood_mark_what_was_chosen(ax):

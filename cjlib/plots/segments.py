@@ -78,7 +78,8 @@ def share_pairs(
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     percent_axis(ax.xaxis)
-    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
+    # Below the axis: beside the title it would cover it, inside the axes a point.
+    ax.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, -0.08), ncols=2, borderpad=0)
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -235,12 +236,15 @@ def count_map(
 ) -> Axes:
     """Draw a table of counts, coloured by the share of each row; small cells stay blank.
 
+    Counts are rounded to the smallest that is shown: beside a known total, the exact ones would
+    give away what the blank cells hold.
+
     Parameters
     ----------
     table : DataFrame
     ax : Axes, optional
     smallest : int
-        Smallest count that is shown.
+        Smallest count that is shown, and the step of rounding.
     title : str
 
     Returns
@@ -248,8 +252,9 @@ def count_map(
     Axes
     """
     ax = plt.gca() if ax is None else ax
-    shares = table.div(table.sum(axis=1).replace(0, np.nan), axis=0).where(table >= smallest)
-    texts = table.map(lambda n: f"{n:,}").where(table >= smallest, "")
+    rounded = (table.where(table >= smallest, 0) / smallest).round().astype(int) * smallest
+    shares = rounded.div(rounded.sum(axis=1).replace(0, np.nan), axis=0).where(rounded > 0)
+    texts = rounded.map(lambda n: f"{n:,}").where(rounded > 0, "")
     shares.index = [_wrapped(name) for name in shares.index]
     shares.columns = [_wrapped(name, 20) for name in shares.columns]
     _heat(shares, ax, cmap=SEQUENTIAL, annot=texts.to_numpy(), fmt="", vmin=0, vmax=1)
@@ -300,16 +305,17 @@ def outcome_panels(profile: pd.DataFrame, columns: Sequence[str], currency: str 
     titles = {
         "value": f"Value{f' ({currency})' if currency else ''} each",
         "conversion": "Conversion",
-        "feeling": "Feeling (-1 to 1)",
+        "feeling": "Feeling (−1 to 1)",
         "churn": "Churn",
     }
     varies = profile[list(titles)].std() > 0
     present = [name for name in titles if name in columns and varies[name]]
     if not present:
         return np.array([])
-    _, axes = plt.subplots(
+    figure, axes = plt.subplots(
         1, len(present), figsize=(10.5, 1.1 + 0.34 * len(profile)), sharey=True, squeeze=False
     )
+    figure.set_layout_engine("constrained", w_pad=0.12)  # labels of neighbours would touch
     for ax, name in zip(axes[0], present, strict=True):
         limits = {"lower": f"{name}_lower", "upper": f"{name}_upper"}
         interval_bars(profile, label="segment", value=name, **limits, ax=ax)
