@@ -1,8 +1,13 @@
-"""Persona cards: the planted pain point, no others, no small groups."""
+"""Persona cards: what differs from everybody, no small groups, no word against the facts."""
 
+from dataclasses import replace
+
+import pandas as pd
 import pytest
 
-from cjlib.segments.personas import cards, touchpoint_effects, whereabouts
+from cjlib.segments.experience import experience, usual
+from cjlib.segments.personas import cards, everybody, personas, share_of
+from cjlib.segments.rfm import load_rules
 from tests.segment_logs import demo_log, demo_profile, demo_segments
 
 
@@ -17,44 +22,88 @@ def found():
 
 
 @pytest.fixture(scope="module")
-def profile():
-    return demo_profile()
+def common(demo, found):
+    return usual(demo, found)
 
 
-class TestPersonas:
-    @pytest.fixture
-    def effects(self, demo, found):
-        return touchpoint_effects(demo, found.customers, "journey_type")
+@pytest.fixture(scope="module")
+def rows():
+    profile = demo_profile()
+    return profile[profile["segmentation"] == "rfm"]
 
-    def test_the_planted_pain_point_hurts_and_nothing_else_does(self, effects):
-        sure = effects[(effects["q_value"] < 0.05) & (effects["difference"] < 0)]
-        assert set(sure["touchpoint"]) == {"payment_error"}
 
-    def test_touchpoints_without_effect_help_nobody(self, effects):
-        assert not ((effects["q_value"] < 0.05) & (effects["difference"] > 0)).any()
+@pytest.fixture(scope="module")
+def lived(demo, found):
+    return experience(demo, found.customers, "rfm_segment")
 
-    def test_visits_are_counted_once(self, demo, effects):
-        over = demo.journeys.filter(demo.journeys.end == "lost").select("customer_id", "journey")
-        late = demo.events.filter(demo.events.touchpoint == "delivery_late")
-        late = late.inner_join(over, ["customer_id", "journey"])
-        visits = late.select("customer_id", "journey", "visit").distinct().count().execute()
-        assert effects.loc[effects["touchpoint"] == "delivery_late", "visits"].sum() == visits
 
-    def test_whereabouts_are_shares(self, demo, found):
-        where = whereabouts(demo, found.customers, "rfm_segment")
-        assert (
-            where[["under_way", "stage_share"]]
-            .apply(lambda share: share.between(0, 1))
-            .all(axis=None)
-        )
-        assert where.set_index("segment").loc["new", "under_way"] > 0.9
-
-    def test_a_card_per_group_large_enough(self, demo, found, profile):
-        rows = profile[profile["segmentation"] == "rfm"]
-        made = cards(demo, found, "rfm_segment", rows)
+class TestCards:
+    def test_a_card_per_group_large_enough(self, demo, found, rows, common):
+        made = cards(demo, found, "rfm_segment", rows, common)
         assert [card.segment for card in made] == rows["segment"].tolist()
-        champions = made[0].lines
-        assert set(champions) == {"Who", "Where", "Helps", "Hurts", "Next"}
-        assert "payment error" in champions["Hurts"]
+        assert {"Who", "Next"} <= set(made[0].lines)
         few = rows.assign(customers=4)
-        assert cards(demo, found, "rfm_segment", few) == []
+        assert cards(demo, found, "rfm_segment", few, common) == []
+
+    def test_what_holds_for_everybody_is_said_once(self, demo, found, rows, common):
+        once = everybody(demo, demo_profile(), common)
+        assert set(once.lines) == {"Where", "Helps", "Hurts", "Leaves", "Next"}
+        assert "payment error" in once.lines["Hurts"]
+        assert "delivery late" in once.lines["Hurts"]
+        said = " ".join(
+            text
+            for card in cards(demo, found, "rfm_segment", rows, common)
+            for text in card.lines.values()
+        )
+        assert "payment error" not in said
+        assert "delivery" not in said
+
+    def test_a_feeling_unlike_everybodys_is_told_with_n_and_interval(
+        self, demo, rows, lived, common
+    ):
+        def hurts(limit):
+            effects = lived.effects.copy()
+            there = (effects["segment"] == "champions") & (effects["touchpoint"] == "product_view")
+            effects.loc[there, ["feeling", "feeling_upper"]] = [-0.9, limit]
+            made = personas(
+                demo, rows, replace(lived, effects=effects), pd.DataFrame({"segment": []}), common
+            )
+            return made[0].lines.get("Hurts", "")
+
+        assert "Worst feeling: product view (-0.90, " in hurts(-0.85)
+        assert "n " in hurts(-0.85)
+        assert not hurts(-0.5)  # it may be no worse than what is worst for everybody
+
+    def test_a_last_purchase_past_the_horizon_is_told_whatever_the_name(
+        self, demo, rows, lived, common
+    ):
+        rules, nothing = load_rules(), pd.DataFrame({"segment": []})
+        for days, told in ((60, False), (61, True)):
+            late = rows.assign(recency_days=days)
+            card = personas(demo, late, lived, nothing, common, rules)[0]
+            assert card.segment == "champions"
+            assert ("past the 60 days" in card.lines["Who"]) is told
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "said"),
+    [
+        (0, 33, "none"),
+        (3, 33, "fewer than 5"),
+        (1, 5, "fewer than 5"),
+        (30, 33, "all but a few"),
+        (33, 33, "all"),
+        (5, 33, "15%"),
+        (5, 5000, "under 1%"),
+    ],
+)
+def test_shares_never_tell_a_small_group(count, total, said):
+    assert share_of(count, total, 5) == said
+
+
+def test_default_rules_speak_of_the_other_buyers_and_promise_no_spending():
+    for rule in load_rules().rules:
+        assert "buyers" in rule.means
+        assert "Spend nothing" not in rule.advice
+    for name in ("lost", "hibernating"):
+        assert "only where page 05 lists them" in load_rules().rule(name).advice

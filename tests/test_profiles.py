@@ -6,8 +6,11 @@ import pytest
 
 from cjlib.segments.findings import with_value_share
 from cjlib.segments.profiles import (
+    MEASURES,
+    against_others,
     attribute_shares,
     churn_by_segment,
+    feeling,
     outcomes,
     repeat_share,
     typical_journeys,
@@ -54,6 +57,29 @@ class TestProfiles:
             rows = profile[profile[name].notna()]
             assert (rows[f"{name}_lower"] <= rows[name] + 1e-9).all()
             assert (rows[name] <= rows[f"{name}_upper"] + 1e-9).all()
+
+    def test_feelings_end_where_their_scale_ends(self):
+        told = np.eye(12)[:, :1] * 0 + 1.0
+        told[0] = 0.2
+        limits = feeling(told, np.ones_like(told))
+        assert limits.upper == 1
+        assert -1 <= limits.lower < limits.estimate < 1
+
+    def test_planted_differences_are_told_from_chance(self, profile):
+        types = profile[profile["segmentation"] == "journey_type"].set_index("segment")
+        assert types.loc["start in decision", "churn_q"] < 0.001
+        assert types.loc["start in decision", "conversion_q"] < 0.001
+        everybody = profile[profile["segmentation"] == "all"]
+        assert everybody[[f"{name}_q" for name in MEASURES]].isna().all(axis=None)
+
+    def test_groups_drawn_at_random_seldom_differ(self):
+        rng = np.random.default_rng(5)
+        q_values = []
+        for _ in range(200):
+            trials = rng.integers(1, 6, size=(200, 4))
+            q_values.append(against_others(rng.binomial(trials, 0.3), trials))
+        # Benjamini-Hochberg: under the null a whole view has a false find in 5 % of the cases.
+        assert 0.01 <= np.mean(np.min(q_values, axis=1) < 0.05) <= 0.09
 
     def test_churn_is_measured_on_those_who_had_bought_one_horizon_ago(self, demo, found):
         churn = churn_by_segment(demo, found)

@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 
 from cjlib.report import Report
+from cjlib.segments.differences import report_churn, report_differences
 from cjlib.segments.findings import (
+    labels,
     overview,
     profile_columns,
     repeat_sentence,
     report_agreement,
-    report_churn,
     report_clusters,
     report_migration,
     report_types,
+    score_ranges,
+    small_groups,
     with_value_share,
 )
 from cjlib.segments.segments import migration
@@ -33,6 +36,10 @@ def test_overview_reads_the_stability():
     view = overview(demo_segments()).set_index("view")
     assert view.loc["journey types", "reading"] == "highly stable"
     assert view.loc["RFM segments", "groups"] == 11
+    # Fifths are found again whether or not buyers differ: that is no word on the groups.
+    assert view.loc["RFM segments", "reading"] == "cut points found again"
+    assert view.loc["behaviour clusters", "groups"] == 0
+    assert view.loc["behaviour clusters", "reading"] == "no groups up to 3 hold"
 
 
 def test_a_log_without_returns_is_told_plainly():
@@ -66,6 +73,51 @@ def test_every_answer_is_stated_with_its_figures(report, capsys):
     assert "have not bought since" in said
     assert "in the segment they were in on 2025-12-03" in said
     assert "adjusted Rand index" in said
+    assert "1 clusters" not in said
+    assert {one["name"]: one["value"] for one in report.findings}["behaviour_clusters"] == 0
+
+
+class TestDifferences:
+    def say(self, report, profile, view, capsys):
+        report_differences(report, demo_segments(), profile, view)
+        return capsys.readouterr().out
+
+    def test_each_measure_is_told_with_figures_and_intervals(self, report, capsys):
+        profile = demo_profile()
+        said = self.say(report, profile, "journey_type", capsys)
+        row = profile[profile["segment"] == "start in decision"].iloc[0]
+        told = f"{row['churn']:.0%} ({row['churn_lower']:.0%} to {row['churn_upper']:.0%})"
+        assert f"lower in “start in decision”: {told}." in said
+        for name in ("Value (EUR)", "Conversion", "Feeling", "Churn"):
+            assert f"**{name}:** higher in" in said
+
+    def test_a_measure_without_differences_says_so_of_itself_alone(self, report, capsys):
+        said = self.say(report, demo_profile().assign(churn_q=0.4), "journey_type", capsys)
+        assert "**Churn:** none of 4 groups is told from the others (q 0.40 at least)." in said
+        assert "**Conversion:** higher in" in said
+
+    def test_what_a_view_is_made_of_is_no_finding(self, report, capsys):
+        said = self.say(report, demo_profile(), "rfm_segment", capsys)
+        assert "**Value (EUR):** the groups are made of it" in said
+        assert "Conversion" not in said
+
+
+def test_amounts_carry_their_currency():
+    assert labels(demo_log())["value"] == "value each (EUR)"
+    assert "found again" in labels(demo_log(), "rfm_segment")["stability"]
+    meaning = pd.DataFrame(
+        {"measure": ["frequency", "value"], "score": [1, 5], "low": [1, 9.6], "high": [1, 1000]}
+    )
+    table = score_ranges(meaning, "EUR")
+    assert table.loc["value (EUR)"].tolist() == ["", "10 to 1,000"]
+    assert table.loc["purchases", "score 1"] == "1"
+
+
+def test_groups_too_small_to_show_are_counted(report, capsys):
+    small_groups(report, pd.DataFrame({"customers": [4, 50, 2]}))
+    assert "2 more groups have fewer than 5 customers" in sentences(report, capsys)
+    small_groups(report, pd.DataFrame({"customers": [5]}))
+    assert not sentences(report, capsys)
 
 
 def test_nobody_to_move_is_told(report, capsys):

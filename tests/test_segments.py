@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cjlib.errors import ParameterError
 from cjlib.segments.behaviour import Feature
+from cjlib.segments.experience import usual
 from cjlib.segments.personas import cards
 from cjlib.segments.profiles import profiles
 from cjlib.segments.rfm import NOT_YET
@@ -65,10 +66,6 @@ class TestViews:
         assert table.to_numpy().sum() == len(found.customers)
 
 
-def average_of(test):
-    return list(test.average.index)
-
-
 class TestClusterNames:
     features = (
         Feature("pace", "pace", "slow", "quick"),
@@ -76,23 +73,42 @@ class TestClusterNames:
         Feature("channel: web", "channel", "by web", "not web"),
         Feature("events", "depth", "long journeys", "short journeys"),
     )
-    average = pd.Series([0.0, 0.5, 0.5, 0.0], ["pace", "channel: app", "channel: web", "events"])
-    spread = pd.Series([1.0, 0.1, 0.1, 1.0], average.index)
+    spread = pd.Series([1.0, 0.1, 0.1, 1.0], ["pace", "channel: app", "channel: web", "events"])
+
+    def names(self, rows, sizes=None, kept=None):
+        centers = pd.DataFrame(rows, columns=list(self.spread.index))
+        sizes = pd.Series([100] * len(rows) if sizes is None else sizes)
+        return cluster_names(centers, sizes, self.spread, self.features, kept)
 
     def test_two_kinds_of_feature_that_differ_most(self):
-        centers = pd.DataFrame([[-1, 0.8, 0.2, 0.1], [1, 0.2, 0.8, 0]], columns=average_of(self))
-        names = cluster_names(centers, self.average, self.spread, self.features)
+        names = self.names([[-1, 0.8, 0.2, 0.1], [1, 0.2, 0.8, 0]])
         assert names == ["by app, quick", "by web, slow"]
 
     def test_equal_clusters_get_different_names(self):
-        centers = pd.DataFrame([[1, 0.5, 0.5, 0.1]] * 3, columns=average_of(self))
-        names = cluster_names(centers, self.average, self.spread, self.features)
+        names = self.names([[1, 0.5, 0.5, 0.1]] * 3)
+        assert names[0] == "average"
         assert len(set(names)) == 3
 
     def test_names_of_an_earlier_run_are_kept(self):
-        centers = pd.DataFrame([[-1, 0.8, 0.2, 0.1], [1, 0.2, 0.8, 0]], columns=average_of(self))
-        names = cluster_names(centers, self.average, self.spread, self.features, {1: "the slow"})
+        names = self.names([[-1, 0.8, 0.2, 0.1], [1, 0.2, 0.8, 0]], kept={1: "the slow"})
         assert names == ["by app, quick", "the slow"]
+
+    def test_less_than_a_quarter_of_a_spread_from_the_others_is_no_name(self):
+        assert self.names([[0.24, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]]) == ["average", "average (2)"]
+        assert self.names([[0.26, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]]) == ["slow", "quick"]
+        # Against the others, not against everybody: the large cluster is most of everybody.
+        assert self.names([[0.3, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]], [990, 10])[0] == "slow"
+
+    def test_the_second_of_three_is_not_named_for_what_another_does_more(self):
+        names = self.names([[0, 0.5, 0.5, 0], [0, 0.5, 0.5, 1], [0, 0.5, 0.5, 3]])
+        assert names == ["short journeys", "average", "long journeys"]
+
+    def test_a_share_is_called_rare_only_where_it_is(self):
+        feature = Feature("t", "t", "more often t", "less often t", "share", "mostly t", "seldom t")
+        assert feature.words(0.17, above=False) == "less often t"
+        assert feature.words(0.02, above=False) == "seldom t"
+        assert feature.words(0.2, above=True) == "more often t"
+        assert feature.words(0.6, above=True) == "mostly t"
 
 
 class TestEarlierRun:
@@ -159,6 +175,36 @@ def test_a_log_of_orders_alone_has_segments(tmp_path):
     assert "rfm_segment" in found.views
     profile = profiles(log, found)
     assert profile["value"].isna().all()
-    made = cards(log, found, "rfm_segment", profile[profile["segmentation"] == "rfm"])
+    rows = profile[profile["segmentation"] == "rfm"]
+    made = cards(log, found, "rfm_segment", rows, usual(log, found))
     assert made
     assert all("Hurts" not in card.lines for card in made)
+
+
+def test_where_hardly_anybody_buys_twice_buyers_are_shown_by_recency_alone(tmp_path):
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"customer_id": range(200), "touchpoint": "order_placed"})
+    rows["timestamp"] = pd.Timestamp("2025-02-01") + pd.to_timedelta(
+        rng.integers(360, size=200), unit="D"
+    )
+    columns = {"customer_id": "customer_id", "touchpoint": "touchpoint"}
+    columns["timestamp"] = {"column": "timestamp", "timezone": "UTC"}
+    found = find_segments(log_of_rows(tmp_path, rows, columns=columns), most_clusters=2)
+    assert found.banded
+    recency = found.scored.groupby("rfm_segment", observed=True)["recency_days"].mean()
+    assert list(recency.index) == [
+        "latest fifth",
+        "second fifth",
+        "middle fifth",
+        "fourth fifth",
+        "earliest fifth",
+    ]
+    assert recency.is_monotonic_increasing
+    assert not any(rule.advice for rule in found.rules.rules)
+    named = {"rfm": [{"segment": "everyone"}]}  # a company's own table stays
+    own = log_of_rows(tmp_path, rows, columns=columns, segments=named)
+    assert find_segments(own, most_clusters=2).rules.names == ["everyone"]
+
+
+def test_a_log_with_returns_keeps_its_names(found):
+    assert not found.banded

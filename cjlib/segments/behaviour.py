@@ -24,10 +24,13 @@ class Feature:
         What it belongs to: stage, touchpoint, channel, pace, depth, loops, feeling, value or an
         attribute.
     much, little : str
-        How a cluster far above or below the others is described.
+        How a cluster clearly above or below the others is described.
     kind : {"share", "log", "score"}
         A share of the customer's events; the logarithm of one more than a count, an amount or a
         number of days; or a score from -1 to 1.
+    mostly, hardly : str
+        How it is described where the level itself says as much: a share from a half, or below a
+        twentieth; a score from a quarter above, or below, zero.
     """
 
     name: str
@@ -35,6 +38,26 @@ class Feature:
     much: str
     little: str
     kind: str = "share"
+    mostly: str = ""
+    hardly: str = ""
+
+    def words(self, level: float, above: bool) -> str:
+        """Describe a cluster of this mean that lies above, or below, the others."""
+        high, low = {"share": (0.5, 0.05), "score": (0.25, -0.25)}.get(self.kind, (np.inf, -np.inf))
+        if above:
+            return self.mostly if self.mostly and level >= high else self.much
+        return self.hardly if self.hardly and level <= low else self.little
+
+
+def _share_of_events(name: str, group: str, said: str, adverbs: Sequence[str]) -> Feature:
+    """Return the feature of a share of events, described by four adverbs before what is `said`."""
+    much, little, mostly, hardly = (f"{adverb} {said}" for adverb in adverbs)
+    return Feature(name, group, much, little, mostly=mostly, hardly=hardly)
+
+
+_AMOUNT = ("more", "less", "mostly", "hardly any")
+_OFTEN = ("more often", "less often", "mostly", "seldom")
+_BY = ("more by", "less by", "mostly by", "hardly by")
 
 
 def behaviour_features(
@@ -62,32 +85,29 @@ def behaviour_features(
     if len(present) > 1:
         for stage in present:
             label = log.label(stage).lower()
-            features.append(
-                Feature(f"stage: {stage}", "stage", f"mostly {label}", f"little {label}")
-            )
+            features.append(_share_of_events(f"stage: {stage}", "stage", label, _AMOUNT))
     alone = counts.groupby("stage")["touchpoint"].transform("size") == 1  # says what its stage says
     for name in counts.loc[~alone, "touchpoint"].head(touchpoints):
         said = name.replace("_", " ")
-        features.append(
-            Feature(f"touchpoint: {name}", "touchpoint", f"often {said}", f"seldom {said}")
-        )
+        features.append(_share_of_events(f"touchpoint: {name}", "touchpoint", said, _OFTEN))
     if log.has("channel"):
         used = log.events.filter(log.events.channel.notnull()).group_by("channel")
         used = used.aggregate(n=lambda t: t.count()).to_pandas()
         used = used.sort_values(["n", "channel"], ascending=[False, True])["channel"]
         if len(used) > 1:
             for name in used.head(channels):
-                features.append(Feature(f"channel: {name}", "channel", f"by {name}", f"not {name}"))
+                features.append(_share_of_events(f"channel: {name}", "channel", name, _BY))
     features += [
-        Feature("days between events", "pace", "long pauses", "short pauses", "log"),
-        Feature("events", "depth", "many contacts", "few contacts", "log"),
+        Feature("days between events", "pace", "events further apart", "events closer", "log"),
+        Feature("events", "depth", "more contacts", "fewer contacts", "log"),
     ]
     if len(present) > 1:
-        features.append(Feature("steps back", "loops", "going back and forth", "straight on"))
+        features.append(Feature("steps back", "loops", "more steps back", "fewer steps back"))
     if log.has("sentiment"):
-        features.append(Feature("feeling", "feeling", "pleased", "displeased", "score"))
+        words = ("more pleased", "less pleased", "score", "pleased", "displeased")
+        features.append(Feature("feeling", "feeling", *words))
     if log.has("value"):
-        features.append(Feature("value", "value", "high value", "low value", "log"))
+        features.append(Feature("value", "value", "higher value", "lower value", "log"))
     if attributes and log.customers is not None:
         for column in attributes:
             known = log.customers.group_by(column).aggregate(n=lambda t: t.count()).to_pandas()

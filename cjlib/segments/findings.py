@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
 from cjlib.segments.clusters import stability_band
-from cjlib.segments.rfm import NOT_YET
+from cjlib.segments.rfm import NOT_YET, few_repeat
 from cjlib.segments.segments import VIEWS, Segments
 
 NAMES = {
@@ -15,12 +15,30 @@ NAMES = {
     "cluster": "behaviour clusters",
     "journey_type": "journey types",
 }
-LABELS = {
-    "recency_days": "days since purchase",
-    "frequency": "purchases",
-    "value_share": "share of value",
-}
-FEW_REPEAT = 0.05  # share of repeat buyers below which frequency tells little
+STABLE_CUTS = 0.75  # share of a segment's buyers found again from which its cut points hold
+SURE = 0.05  # q-value
+ENOUGH = 30  # customers, below which a group's churn is not talked about
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter, and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def view_name(found: Segments, view: str) -> str:
+    """Return what the groups of a view are called."""
+    return "recency bands" if view == "rfm_segment" and found.banded else NAMES[view]
+
+
+def labels(log, view: str = "") -> dict[str, str]:
+    """Return the headings of a view's profile, amounts with their currency."""
+    money = f" ({log.dataset.currency})" if log.dataset.currency else ""
+    return {
+        "recency_days": "days since purchase",
+        "frequency": "purchases",
+        "value": f"value each{money}",
+        "stability": "cut points found again" if view == "rfm_segment" else "stability",
+    }
 
 
 def overview(found: Segments) -> pd.DataFrame:
@@ -36,17 +54,78 @@ def overview(found: Segments) -> pd.DataFrame:
         present = [name for name in sizes.index[sizes > 0] if name != NOT_YET]
         stable = [found.stability.get((view, name), np.nan) for name in present]
         weakest = np.nanmin(stable) if np.isfinite(stable).any() else np.nan
-        answer = "one group: no difference that holds" if len(present) < 2 else None
         rows.append(
             {
-                "view": NAMES[view],
+                "view": view_name(found, view),
                 "seen by": question,
-                "groups": len(present),
+                "groups": len(present) if len(present) > 1 else 0,
                 "weakest": weakest,
-                "reading": answer or (stability_band(weakest) if weakest == weakest else "unknown"),
+                "reading": _reading(found, view, len(present), weakest),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _reading(found: Segments, view: str, groups: int, weakest: float) -> str:
+    """Say what a view's stability means; that of RFM segments is no sign that groups are apart."""
+    if groups < 2:
+        most = most_tried(found).get(view)
+        return f"no groups up to {most} hold" if most else "no groups"
+    if np.isnan(weakest):
+        return "unknown"
+    if view == "rfm_segment":
+        return "cut points found again" if weakest >= STABLE_CUTS else "cut points uncertain"
+    return stability_band(weakest)
+
+
+def most_tried(found: Segments) -> dict[str, int]:
+    """Return the largest number of groups tried, by view; without one that was more than one."""
+    tried = {
+        "cluster": found.clusters.model.trials_["k"],
+        "journey_type": found.types.choice["components"],
+    }
+    return {view: int(k.max()) for view, k in tried.items() if len(k) and k.max() > 1}
+
+
+def small_groups(report, rows: pd.DataFrame) -> None:
+    """Say how many groups have too few customers to be shown."""
+    few = int((~report.enough(rows["customers"])).sum())
+    if few:
+        report.say(
+            "{n} more {groups} fewer than {least} customers, too few to be shown.",
+            n=few,
+            groups="group has" if few == 1 else "groups have",
+            least=report.log.dataset.privacy.smallest_group,
+        )
+
+
+def score_ranges(meaning: pd.DataFrame, currency: str = "") -> pd.DataFrame:
+    """Return what the scores stand for with the scores across.
+
+    Parameters
+    ----------
+    meaning : DataFrame
+        Rows of `cjlib.segments.rfm.score_meaning`.
+    currency : str
+
+    Returns
+    -------
+    DataFrame
+        One row per ``measure``, a column per score that any value got, texts such as "20 to 43".
+    """
+    names = {
+        "recency": "days since purchase",
+        "frequency": "purchases",
+        "value": f"value ({currency})" if currency else "value",
+    }
+    said = [
+        f"{row.low:,.0f}" if row.low == row.high else f"{row.low:,.0f} to {row.high:,.0f}"
+        for row in meaning.itertuples()
+    ]
+    told = meaning.assign(measure=meaning["measure"].map(names), said=said)
+    table = told.pivot_table("said", "measure", "score", aggfunc="first", fill_value="")
+    table = table.reindex([name for name in names.values() if name in table.index])
+    return table.rename(columns="score {}".format).rename_axis(columns=None)
 
 
 def repeat_sentence(scored: pd.DataFrame) -> str:
@@ -54,13 +133,30 @@ def repeat_sentence(scored: pd.DataFrame) -> str:
     sentence = (
         "**{value:.1%}** of {n:,} buyers have bought more than once ({lower:.1%} to {upper:.1%})."
     )
-    if len(scored) and (scored["frequency"] > 1).mean() < FEW_REPEAT:
+    if few_repeat(scored):
         sentence += (
             " **This log can say little about who its customers are:** nearly all bought once, so "
-            "frequency tells nobody apart, and the segments below are recency and value alone. A "
-            "segment named for coming back holds the few who did."
+            "frequency tells nobody apart."
         )
     return sentence
+
+
+def report_value(report, found: Segments, rows: pd.DataFrame) -> None:
+    """Say which segment brings most; of recency bands, that they are no more than that."""
+    if found.banded:
+        report.say(
+            "Buyers are shown by their last purchase alone, in fifths. The bands get no advice, "
+            "and moves between them are not counted: who does not buy again moves by the calendar."
+        )
+        return
+    top = rows.loc[rows["value_share"].idxmax()]
+    report.say(
+        "**{name}** are {share:.0%} of the customers and bring {part:.0%} of the {what}.",
+        name=capital(top["segment"]),
+        share=top["share"],
+        part=top["value_share"],
+        what=rows.attrs["of"],
+    )
 
 
 def with_value_share(profile: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +173,8 @@ def profile_columns(log, view: str) -> tuple[list[str], dict]:
     """Return the columns of a view's profile that a log allows, with their formats.
 
     The conversion of RFM segments is left out: they are made of purchases, and of the journeys of
-    those who bought just now only those without a purchase have ended.
+    those who bought just now only those without a purchase have ended. A log without stages before
+    the purchase has no conversion: nearly all of its journeys begin with one.
     """
     formats = {
         "segment": str,
@@ -93,9 +190,14 @@ def profile_columns(log, view: str) -> tuple[list[str], dict]:
     }
     lacking = {"value": "value", "sentiment": "feeling"}
     absent = {name for column, name in lacking.items() if not log.has(column)}
-    if view == "rfm_segment" or len(log.stages.names) < 2:
+    if view == "rfm_segment" or not stages_before(log):
         absent.add("conversion")
     return [name for name in formats if name not in absent], formats
+
+
+def stages_before(log) -> set[str]:
+    """Return the stages before the purchase in which the log has a touchpoint."""
+    return {one.stage for one in log.dataset.touchpoints.values()} & set(log.stages.before)
 
 
 def report_clusters(report, found: Segments) -> None:
@@ -104,22 +206,21 @@ def report_clusters(report, found: Segments) -> None:
     trials = model.trials_
     best = trials.loc[trials["weakest"].idxmax()] if len(trials) else None
     if model.n_clusters_ == 1:
-        text = (
-            "**No clusters hold.** Measured by how much of everything they do, the customers "
-            "differ by degree, not in kind."
-        )
+        text = "**No clusters hold.**"
         if best is not None:
             text += (
-                " The best cut, into {k}, has a weakest group of stability {weakest:.2f}, below "
-                "{holds:.1f}; a plan for such groups would be a plan for chance."
+                " By what they do, no cut of the customers into up to {most} groups is found again "
+                "well enough: the best, into {k}, has a weakest group of stability {weakest:.2f}, "
+                "below {holds:.1f}. A plan for such groups would be a plan for chance."
             )
         values = {} if best is None else {"k": best["k"], "weakest": best["weakest"]}
         report.finding(
             "behaviour_clusters",
-            value=1,
+            value=0,
             unit="clusters",
             sentence=text,
             holds=model.holds,
+            most=most_tried(found).get("cluster"),
             **values,
         )
         return
@@ -150,15 +251,16 @@ def report_types(report, found: Segments) -> None:
         report.finding(
             "journey_types",
             value=1,
-            unit="types",
-            sentence="**One type of journey** foretells new customers' journeys as well as several "
-            "do: in the order of stages, the customers do not fall into kinds.",
+            unit="type of journey",
+            sentence="**One type of journey** foretells the journeys of customers not learned from "
+            "as well as {tried} do.",
+            tried=f"2 to {most}" if (most := most_tried(found).get("journey_type")) else "several",
         )
         return
     report.finding(
         "journey_types",
         value=number,
-        unit="types",
+        unit="types of journey",
         sentence="**{value} types of journey.** The weakest is found again with a Jaccard index of "
         "{weakest:.2f} ({band}); {sure:.0%} of the customers belong to their type with a "
         "probability of 80% or more (n {n:,}).",
@@ -170,8 +272,9 @@ def report_types(report, found: Segments) -> None:
 
 
 def pairs(found: Segments) -> list[tuple[str, str]]:
-    """Return the pairs of views that both tell customers apart."""
-    return list(combinations(found.views, 2))
+    """Return the pairs of views that both tell customers apart by more than the calendar."""
+    views = [view for view in found.views if not (view == "rfm_segment" and found.banded)]
+    return list(combinations(views, 2))
 
 
 def report_agreement(report, found: Segments) -> None:
@@ -186,57 +289,14 @@ def report_agreement(report, found: Segments) -> None:
             "nearly the same" if index > 0.8 else "partly the same" if index > 0.2 else "different"
         )
         report.say(
-            "{one} and {other} tell **{reading}** things (adjusted Rand index {index:.2f}, "
+            "The {one} and {other} tell **{reading}** things (adjusted Rand index {index:.2f}, "
             "n {n:,}).",
-            one=NAMES[one],
-            other=NAMES[other],
+            one=view_name(found, one),
+            other=view_name(found, other),
             reading=reading,
             index=index,
             n=len(found.customers),
         )
-
-
-def report_churn(report, profile: pd.DataFrame, log) -> None:
-    """Say which group lost most of its buyers, and which least."""
-    days = log.dataset.churn.horizon.days
-    rows = profile[profile["churn"].notna() & (profile["churn_buyers"] >= 30)]
-    everybody = rows[rows["segmentation"] == "all"]
-    if everybody.empty:
-        report.say("Too few had bought one horizon ago ({days} days) to measure churn.", days=days)
-        return
-    total = everybody.iloc[0]
-    report.finding(
-        "churn",
-        value=total["churn"],
-        lower=total["churn_lower"],
-        upper=total["churn_upper"],
-        unit="share",
-        sentence="Of {n:,.0f} customers who had bought {days} days ago, **{value:.0%}** "
-        "({lower:.0%} to {upper:.0%}) have not bought since.",
-        n=total["churn_buyers"],
-        days=days,
-    )
-    for view, name in NAMES.items():
-        groups = rows[rows["segmentation"] == VIEWS[view]]
-        if len(groups) > 1:
-            most, least = groups.loc[groups["churn"].idxmax()], groups.loc[groups["churn"].idxmin()]
-            if most["churn_lower"] <= least["churn_upper"]:
-                report.say("Among {name} all intervals meet: no difference that holds.", name=name)
-                continue
-            report.say(
-                "Among {name} it is highest for **{most}**: {high:.0%} ({high_lower:.0%} to "
-                "{high_upper:.0%}), and lowest for **{least}**: {low:.0%} ({low_lower:.0%} to "
-                "{low_upper:.0%}).",
-                name=name,
-                most=most["segment"],
-                high=most["churn"],
-                high_lower=most["churn_lower"],
-                high_upper=most["churn_upper"],
-                least=least["segment"],
-                low=least["churn"],
-                low_lower=least["churn_lower"],
-                low_upper=least["churn_upper"],
-            )
 
 
 def report_migration(report, moved: pd.DataFrame, stayed, then: pd.Timestamp) -> None:

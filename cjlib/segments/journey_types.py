@@ -180,7 +180,7 @@ def _move(states: Sequence[str], log, origin: int, target: int) -> str:
         return f"start in {label(to)}"
     start = states[origin - 1]
     if to not in positions:
-        return f"leave from {label(start)}"
+        return f"more often end in {label(start)}"
     step = positions[to] - positions[start]
     how = "back from" if step < 0 else "straight from" if step > 1 else "on from"
     return f"{how} {label(start)} to {label(to)}"

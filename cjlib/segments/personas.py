@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ibis
-import numpy as np
 import pandas as pd
 
-from cjlib.segments.profiles import attribute_shares, with_segment
+from cjlib.segments.experience import Experience, experience
+from cjlib.segments.findings import ENOUGH, SURE, capital, stages_before
+from cjlib.segments.journey_types import ALL
+from cjlib.segments.profiles import attribute_shares
 from cjlib.segments.rfm import NOT_YET, RuleTable
 from cjlib.segments.segments import Segments
-from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
-
-ENOUGH = 30  # visits, or feelings told, below which a touchpoint is not talked about
-SURE = 0.05  # q-value
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,8 @@ class Persona:
     size : str
         How many they are.
     lines : dict
-        Heading to sentence: who, where, what helps, what hurts, what to do next.
+        Heading to sentence: who and where they are, what helps, what hurts, in which stage they
+        leave, what to do next.
     """
 
     segment: str
@@ -34,174 +32,51 @@ class Persona:
     lines: dict[str, str]
 
 
-def touchpoint_effects(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
-    """Compare, by segment, stage visits with and without a touchpoint, and how it felt.
-
-    Of the visits to the touchpoint's stage in ended journeys: how often a purchase follows in the
-    same journey when the touchpoint is there, and when it is not. Visits are compared and not whole
-    journeys, since a long journey holds more of everything. Visits with and without a touchpoint
-    may differ in other ways too: this says what goes with a purchase, not what brings it.
-
-    Parameters
-    ----------
-    log : Log
-    customers : DataFrame
-        ``customer_id`` and the view.
-    view : str
-
-    Returns
-    -------
-    DataFrame
-        ``segment``, ``stage``, ``role``, ``touchpoint``, ``visits``, ``customers``, ``followed``,
-        ``otherwise``, ``difference`` with ``lower`` and ``upper``, ``q_value`` (over touchpoints
-        before the purchase), ``feeling`` (mean) and ``told`` (events with a feeling).
-    """
-    key = ["customer_id", "journey", "visit"]
-    whole = ibis.window(group_by=["customer_id", "journey"])
-    visits = log.visits
-    buys = (visits.purchases > 0).ifelse(visits.visit, ibis.null("int64"))
-    visits = visits.mutate(
-        over=(visits.next_stage == "lost").fill_null(False).any().over(whole),
-        followed=(buys.max().over(whole) > visits.visit).fill_null(False).cast("int64"),
-    )
-    reached = with_segment(visits.filter(visits.over), customers, view)
-    reached = reached.select("segment", "bucket", "stage", "role", "followed", *key)
-    touched = log.events.group_by("touchpoint", *key).aggregate(
-        feeling=lambda t: t.sentiment.sum().fill_null(0.0), told=lambda t: t.sentiment.count()
-    )
-    touched = touched.inner_join(reached, key)
-    cells = ["segment", "bucket", "stage", "role", "touchpoint"]
-    with_it = touched.group_by(cells).aggregate(
-        visits=touched.count(),
-        followed=touched.followed.sum(),
-        customers=touched.customer_id.nunique(),
-        feeling=touched.feeling.sum(),
-        told=touched.told.sum(),
-    )
-    stages = reached.group_by("segment", "bucket", "stage")
-    stages = stages.aggregate(all_visits=reached.count(), all_followed=reached.followed.sum())
-    return _compare(with_it.to_pandas(), stages.to_pandas())
-
-
-def _compare(with_it: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
-    """Turn counts by bucket into shares, differences and q-values."""
-    if with_it.empty:
-        return pd.DataFrame(columns=["segment", "touchpoint", "role", "q_value", "told"])
-    place = with_it[["stage", "role", "touchpoint"]].drop_duplicates()
-    place = place.sort_values(["stage", "touchpoint"], ignore_index=True)
-    segments = sorted(with_it["segment"].unique())
-    buckets = int(max(with_it["bucket"].max(), stages["bucket"].max())) + 1
-    levels = {"segment": segments, "touchpoint": list(place["touchpoint"])}
-    values = ["visits", "followed", "customers", "feeling", "told"]
-    cells = ["segment", "touchpoint"]
-    found = bucket_array(with_it, cells, values, buckets=buckets, levels=levels)
-    names = list(dict.fromkeys(place["stage"]))
-    whole = bucket_array(
-        stages,
-        ["segment", "stage"],
-        ["all_visits", "all_followed"],
-        buckets=buckets,
-        levels={"segment": segments, "stage": names},
-    )[:, :, [names.index(stage) for stage in place["stage"]]]
-    visits, followed = found[..., 0], found[..., 1]
-    test = difference_test(followed, visits, whole[..., 1] - followed, whole[..., 0] - visits)
-    total = found.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share, feeling = total[..., 1] / total[..., 0], total[..., 3] / total[..., 4]
-    table = pd.DataFrame(
-        {
-            "segment": np.repeat(segments, len(place)),
-            **{name: np.tile(place[name], len(segments)) for name in place},
-            "visits": total[..., 0].ravel().astype(int),
-            "customers": total[..., 2].ravel().astype(int),
-            "followed": share.ravel(),
-            "otherwise": (share - test.effect).ravel(),
-            "difference": test.effect.ravel(),
-            "lower": test.lower.ravel(),
-            "upper": test.upper.ravel(),
-            "q_value": test.p_value.ravel(),
-            "feeling": feeling.ravel(),
-            "told": total[..., 4].ravel().astype(int),
-        }
-    )
-    tested = (table["role"] == "before") & (table["visits"] >= ENOUGH)
-    q_value = benjamini_hochberg(table["q_value"].where(tested))
-    return table.assign(q_value=q_value)[table["visits"] > 0].reset_index(drop=True)
-
-
-def whereabouts(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
-    """Return where the customers of each segment are, and where their journeys end in vain.
-
-    Returns
-    -------
-    DataFrame
-        By ``segment``: ``under_way`` (share in a journey that may go on), ``stage`` (the most
-        frequent stage of those; of all, when nobody is under way), ``stage_share``, ``leak`` (the
-        stage where most journeys without a purchase ended), ``leak_share`` and ``in_vain`` (how
-        many such journeys).
-    """
-    journeys = with_segment(log.journeys, customers, view)
-    last = journeys.group_by("customer_id", "segment").aggregate(
-        stage=journeys.last_stage.argmax(journeys.journey),
-        end=journeys.end.argmax(journeys.journey),
-    )
-    last = last.group_by("segment", "end", "stage").aggregate(n=last.count()).to_pandas()
-    vain = journeys.filter(journeys.end == "lost", journeys.purchases == 0)
-    vain = vain.group_by("segment", "last_stage").aggregate(n=vain.count()).to_pandas()
-    vain = vain.sort_values(["n", "last_stage"], ascending=[False, True])
-    rows = []
-    for segment, group in last.groupby("segment"):
-        going = group[group["end"] == "open"]
-        of = going if len(going) else group
-        stages = of.groupby("stage")["n"].sum().sort_values(ascending=False, kind="stable")
-        leaks = vain[vain["segment"] == segment]
-        rows.append(
-            {
-                "segment": segment,
-                "under_way": going["n"].sum() / group["n"].sum(),
-                "stage": stages.index[0],
-                "stage_share": stages.iloc[0] / stages.sum(),
-                "leak": leaks["last_stage"].iloc[0] if len(leaks) else None,
-                "leak_share": leaks["n"].iloc[0] / leaks["n"].sum() if len(leaks) else np.nan,
-                "in_vain": int(leaks["n"].sum()),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def cards(log, found: Segments, view: str, profile: pd.DataFrame) -> list[Persona]:
+def cards(
+    log, found: Segments, view: str, profile: pd.DataFrame, usual: Experience
+) -> list[Persona]:
     """Return a card per group of a view, from its rows of the profile; see `personas`."""
-    effects = touchpoint_effects(log, found.customers, view)
+    lived = experience(log, found.customers, view)
     if view == "cluster" and any(f.group == "feeling" for f in found.clusters.features):
-        effects["told"] = 0  # clusters are made of feelings: what feels best in one says nothing
-    return personas(
-        log,
-        profile,
-        effects,
-        whereabouts(log, found.customers, view),
-        attribute_shares(log, found, view),
-        found.rules if view == "rfm_segment" else None,
-    )
+        lived.effects["told"] = 0  # clusters are made of feelings: the best in one says nothing
+    rules = found.rules if view == "rfm_segment" else None
+    return personas(log, profile, lived, attribute_shares(log, found, view), usual, rules)
+
+
+def everybody(log, profile: pd.DataFrame, usual: Experience) -> Persona:
+    """Return the card of all customers together, from the profile of everybody."""
+    customers = int(profile.loc[profile["segmentation"] == ALL, "customers"].iloc[0])
+    lines = {
+        "Where": _where(log, usual),
+        "Helps": _telling(log, usual, 1),
+        "Hurts": _telling(log, usual, -1),
+        "Leaves": _leak(log, usual),
+        "Next": _look_into(usual),
+    }
+    return Persona("everybody", f"{customers:,} customers", _said(lines))
 
 
 def personas(
     log,
     profile: pd.DataFrame,
-    effects: pd.DataFrame,
-    where: pd.DataFrame,
+    lived: Experience,
     attributes: pd.DataFrame,
+    usual: Experience,
     rules: RuleTable | None = None,
 ) -> list[Persona]:
-    """Put what is known of each segment into words.
+    """Put into words what is known of each segment and is not so of everybody.
 
     Parameters
     ----------
     log : Log
     profile : DataFrame
         The rows of `cjlib.segments.profiles.profiles` of one view.
-    effects, where, attributes : DataFrame
-        Of the same view: `touchpoint_effects`, `whereabouts`,
-        `cjlib.segments.profiles.attribute_shares`.
+    lived : Experience
+        Of the same view.
+    attributes : DataFrame
+        `cjlib.segments.profiles.attribute_shares` of the same view.
+    usual : Experience
+        Of all customers together: what is said of them is not said again.
     rules : RuleTable, optional
         For RFM segments: what each name means and what to do.
 
@@ -213,103 +88,161 @@ def personas(
     least = log.dataset.privacy.smallest_group
     cards = []
     for row in profile[profile["customers"] >= least].itertuples(index=False):
-        seen = effects[effects["segment"] == row.segment]
-        place = where[where["segment"] == row.segment].iloc[0]
+        seen = lived.of(row.segment)
         rule = rules.rule(row.segment) if rules and row.segment != NOT_YET else None
         known = attributes[attributes["segment"] == row.segment]
+        advice = [rule.advice if rule else "", _look_into(seen, usual)]
         lines = {
-            "Who": _who(log, row, rule, known, least),
-            "Where": _where(log, place),
-            "Helps": _helps(log, seen),
-            "Hurts": _hurts(log, seen),
-            "Next": _next(log, row, rule, seen, place),
+            "Who": f"{_who(log, row, rule, known)} {_where(log, seen)}".strip(),
+            "Helps": _telling(log, seen, 1, usual),
+            "Hurts": _telling(log, seen, -1, usual),
+            "Leaves": _leak_of(log, seen),
+            "Next": " ".join(part for part in advice if part),
         }
-        size = f"{row.customers:,} customers, {row.share:.0%}"
-        cards.append(Persona(row.segment, size, {k: v for k, v in lines.items() if v}))
+        size = f"{row.customers:,} customers, {_percent(row.share)}"
+        cards.append(Persona(row.segment, size, _said(lines)))
     return cards
 
 
-def _who(log, row, rule, known: pd.DataFrame, least: int) -> str:
-    parts = []
-    if rule and rule.means:
-        parts.append(f"They {rule.means}.")
-    money = ""
-    if log.has("value"):
-        money = f", {row.value:,.0f} {log.dataset.currency}".rstrip() + " in all"
+def _said(lines: dict[str, str]) -> dict[str, str]:
+    return {heading: text for heading, text in lines.items() if text}
+
+
+def _percent(share: float) -> str:
+    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def share_of(count: int, total: int, smallest: int) -> str:
+    """Return a share in words that tell no small group's size, nor that of the rest.
+
+    Parameters
+    ----------
+    count, total : int
+        Customers of whom something holds, and all of them.
+    smallest : int
+        Smallest group that may be shown.
+    """
+    if 0 < count < smallest:
+        return f"fewer than {smallest}"
+    if 0 < total - count < smallest:
+        return "all but a few"
+    return {0: "none", total: "all"}.get(count) or _percent(count / total)
+
+
+def _who(log, row, rule, known: pd.DataFrame) -> str:
+    parts = [f"They {rule.means}."] if rule and rule.means else []
     if row.frequency > 0:
-        times = "1 purchase" if row.frequency == 1 else f"{row.frequency:.1f} purchases"
-        parts.append(
-            f"On average {times}{money}; the last {row.recency_days:.0f} days ago (median)."
-        )
-    if not np.isnan(row.churn) and row.churn_buyers >= ENOUGH:
         days = log.dataset.churn.horizon.days
-        parts.append(
-            f"Of those who were so {days} days ago, {row.churn:.0%} have not bought since "
-            f"({row.churn_lower:.0%} to {row.churn_upper:.0%})."
-        )
+        last = f"Their last purchase was {row.recency_days:.0f} days ago (median)"
+        if row.recency_days > days:  # whatever the segment's name says
+            last += f", past the {days} days from which a buyer counts as churned"
+        parts.append(f"{last}.")
     if len(known):
         more = known[(known["q_value"] < SURE) & (known["difference"] > 0)]
-        more = more[more["customers"] >= least].nlargest(1, "difference")
-        for one in more.itertuples(index=False):
+        more = more[more["customers"] >= log.dataset.privacy.smallest_group]
+        for one in more.nlargest(1, "difference").itertuples(index=False):
             parts.append(
                 f"More often {_words(one.attribute)} {one.level}: {one.share:.0%} against "
-                f"{one.others:.0%} of the others."
+                f"{one.others:.0%} of the others (difference {one.lower:+.0%} to {one.upper:+.0%})."
             )
     return " ".join(parts)
 
 
-def _where(log, place: pd.Series) -> str:
-    if place["stage_share"] == 1:
-        return f"{place['under_way']:.0%} are on a journey now."
-    stage = log.label(place["stage"])
-    if place["under_way"] > 0:
-        return (
-            f"{place['under_way']:.0%} are on a journey now, most often in {stage} "
-            f"({place['stage_share']:.0%} of them)."
-        )
-    return f"All are silent; {place['stage_share']:.0%} fell silent in {stage}."
+def _where(log, seen: Experience) -> str:
+    place, least = seen.where.iloc[0], log.dataset.privacy.smallest_group
+    said = share_of(place["under_way"], place["customers"], least)
+    text = f"{capital(said)} {'is' if said == 'none' else 'are'} on a journey now"
+    if place["under_way"] >= least and place["at_stage"] < place["under_way"]:
+        share = share_of(place["at_stage"], place["under_way"], least)
+        text += f", most often in {log.label(place['stage'])} ({share} of them)"
+    return text + "."
 
 
-def _helps(log, seen: pd.DataFrame) -> str:
-    sure = seen[(seen["q_value"] < SURE) & (seen["difference"] > 0)].nlargest(1, "difference")
-    parts = [_followed(log, one) for one in sure.itertuples(index=False)]
-    best = seen[(seen["told"] >= ENOUGH) & (seen["feeling"] > 0)].nlargest(1, "feeling")
-    for one in best.itertuples(index=False):
+def _strongest(seen: pd.DataFrame, sign: int) -> pd.Series | None:
+    """Return the touchpoint that a purchase follows most clearly more (1) or less (-1) often."""
+    sure = seen[(seen["q_value"] < SURE) & (sign * seen["difference"] > 0)]
+    return None if sure.empty else sure.loc[(sign * sure["difference"]).idxmax()]
+
+
+def _felt(seen: pd.DataFrame, sign: int) -> pd.Series | None:
+    """Return the touchpoint of the best (1) or worst (-1) feeling told often enough."""
+    told = seen[(seen["told"] >= ENOUGH) & (sign * seen["feeling"] > 0)]
+    return None if told.empty else told.loc[(sign * told["feeling"]).idxmax()]
+
+
+def _new(one: pd.Series | None, usual: pd.Series | None) -> bool:
+    """Tell whether a touchpoint stands out that does not stand out for everybody."""
+    return one is not None and (usual is None or one["touchpoint"] != usual["touchpoint"])
+
+
+def _feels_otherwise(
+    seen: pd.DataFrame, one: pd.Series, usual: pd.Series | None, sign: int
+) -> bool:
+    """Tell whether a group's best or worst feeling is clearly beyond that of everybody's there."""
+    if usual is None:
+        return True
+    same = seen[(seen["touchpoint"] == usual["touchpoint"]) & (seen["told"] >= ENOUGH)]
+    limit = one["feeling_lower" if sign > 0 else "feeling_upper"]
+    return len(same) > 0 and bool(sign * limit > sign * same["feeling"].iloc[0])
+
+
+def _telling(log, seen: Experience, sign: int, usual: Experience | None = None) -> str:
+    """Say what helps (1) or hurts (-1): all of it, or what is not so of everybody."""
+    effects = seen.effects
+    common = effects.iloc[:0] if usual is None else usual.effects
+    parts = []
+    one, known = _strongest(effects, sign), _strongest(common, sign)
+    if _new(one, known):
+        parts.append(_followed(log, one))
+    one, known = _felt(effects, sign), _felt(common, sign)
+    if _new(one, known) and _feels_otherwise(effects, one, known, sign):
         parts.append(
-            f"Best feeling: {_words(one.touchpoint)} ({one.feeling:+.2f}, n {one.told:,})."
+            f"{'Best' if sign > 0 else 'Worst'} feeling: {_words(one['touchpoint'])} "
+            f"({one['feeling']:+.2f}, {one['feeling_lower']:+.2f} to {one['feeling_upper']:+.2f}, "
+            f"n {one['told']:,})."
         )
     return " ".join(parts)
 
 
-def _hurts(log, seen: pd.DataFrame) -> str:
-    sure = seen[(seen["q_value"] < SURE) & (seen["difference"] < 0)].nsmallest(1, "difference")
-    parts = [_followed(log, one) for one in sure.itertuples(index=False)]
-    worst = seen[(seen["told"] >= ENOUGH) & (seen["feeling"] < 0)].nsmallest(1, "feeling")
-    for one in worst.itertuples(index=False):
-        parts.append(
-            f"Worst feeling: {_words(one.touchpoint)} ({one.feeling:+.2f}, n {one.told:,})."
-        )
-    return " ".join(parts)
-
-
-def _followed(log, one) -> str:
+def _followed(log, one: pd.Series) -> str:
+    least = log.dataset.privacy.smallest_group
+    share = share_of(round(one["followed"] * one["visits"]), one["visits"], least)
     return (
-        f"With {_words(one.touchpoint)} in {log.label(one.stage)}, a purchase follows in "
-        f"{one.followed:.0%} of {one.visits:,} visits, without it in {one.otherwise:.0%}."
+        f"With {_words(one['touchpoint'])} in {log.label(one['stage'])}, a purchase follows in "
+        f"{share} of {one['visits']:,} visits, without it in {one['otherwise']:.0%} "
+        f"(difference {one['lower']:+.0%} to {one['upper']:+.0%})."
     )
 
 
-def _next(log, row, rule, seen: pd.DataFrame, place: pd.Series) -> str:
-    parts = [rule.advice] if rule and rule.advice else []
-    bad = seen[(seen["q_value"] < SURE) & (seen["difference"] < 0)].nsmallest(1, "difference")
-    if len(bad):
-        parts.append(f"Look into {_words(bad['touchpoint'].iloc[0])} first.")
-    elif place["in_vain"] >= ENOUGH and len(log.stages.names) > 1:
-        parts.append(
-            f"Look into {log.label(place['leak'])}: {place['leak_share']:.0%} of "
-            f"{place['in_vain']:,} journeys without a purchase ended there."
-        )
-    return " ".join(parts)
+def _look_into(seen: Experience, usual: Experience | None = None) -> str:
+    """Name the touchpoint that hurts most, unless it hurts everybody most."""
+    one = _strongest(seen.effects, -1)
+    known = None if usual is None else _strongest(usual.effects, -1)
+    return f"Look into {_words(one['touchpoint'])} first." if _new(one, known) else ""
+
+
+def _leak(log, seen: Experience) -> str:
+    """Name the stage in which most journeys without a purchase ended, where they had a choice."""
+    ends = seen.ends[seen.ends["journeys"] >= ENOUGH]
+    if ends.empty or ends["share"].max() == 1 or len(stages_before(log)) < 2:
+        return ""
+    one = ends.loc[ends["share"].idxmax()]
+    return (
+        f"{one['share']:.0%} of {one['journeys']:,} journeys without a purchase ended in "
+        f"{log.label(one['stage'])}."
+    )
+
+
+def _leak_of(log, seen: Experience) -> str:
+    """Name the stage in which more such journeys ended than those of all other customers."""
+    ends = seen.ends[(seen.ends["q_value"] < SURE) & (seen.ends["share"] > seen.ends["others"])]
+    if ends.empty or len(stages_before(log)) < 2:
+        return ""
+    one = ends.loc[(ends["share"] - ends["others"]).idxmax()]
+    return (
+        f"{one['share']:.0%} of {one['journeys']:,} journeys without a purchase ended in "
+        f"{log.label(one['stage'])}, against {one['others']:.0%} of the others'."
+    )
 
 
 def _words(name: str) -> str:
@@ -326,7 +259,7 @@ def show_cards(report, cards: Sequence[Persona]) -> None:
     """
     parts, values = [], {}
     for i, card in enumerate(cards):
-        values |= {f"name{i}": card.segment.capitalize(), f"size{i}": card.size}
+        values |= {f"name{i}": capital(card.segment), f"size{i}": card.size}
         lines = []
         for j, (heading, text) in enumerate(card.lines.items()):
             values[f"text{i}_{j}"] = text

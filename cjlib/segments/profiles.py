@@ -12,6 +12,8 @@ from cjlib.segments.rfm import purchase_history, rfm
 from cjlib.segments.segments import VIEWS, Segments
 from cjlib.uncertainty import Interval, benjamini_hochberg, difference_test, proportion, ratio
 
+MEASURES = ("value", "conversion", "feeling", "churn")
+"""What came of a segment's customers."""
 ATTRIBUTE_FORMATS = {
     "segment": str,
     "attribute": str,
@@ -74,7 +76,9 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
         buyers), ``frequency`` and ``value`` (means per customer, with ``value_lower`` and
         ``value_upper``), ``stability``, ``conversion`` (ended journeys with a purchase),
         ``feeling`` (mean), each with its ``_lower`` and ``_upper`` limit, the churn of
-        `churn_by_segment`, and of clusters the ``behaviour`` (mean of each feature, as JSON).
+        `churn_by_segment`, and of clusters the ``behaviour`` (mean of each feature, as JSON). Each
+        measure's ``_q`` is the q-value of no difference between the segment and all others, over
+        the segments of the view.
     """
     known = outcomes(log) if known is None else known
     customers = segments.customers
@@ -101,14 +105,13 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
                 "stability": [segments.stability.get((view, s)) for s in labels.categories],
             }
         )
-        measures = {
-            "value": ratio(sums("value"), counts) if log.has("value") else None,
-            "conversion": proportion(sums("bought"), sums("ended")),
-            "feeling": ratio(sums("feeling"), sums("told")) if log.has("sentiment") else None,
-        }
-        for name, interval in measures.items():
-            for suffix, field in (("", "estimate"), ("_lower", "lower"), ("_upper", "upper")):
-                part[name + suffix] = np.nan if interval is None else getattr(interval, field)
+        spent = (sums("value") if log.has("value") else np.full(counts.shape, np.nan), counts)
+        ended, felt = (sums("bought"), sums("ended")), (sums("feeling"), sums("told"))
+        part = part.assign(
+            **_measured("value", ratio(*spent), spent),
+            **_measured("conversion", proportion(*ended), ended),
+            **_measured("feeling", feeling(*felt), felt),
+        )
         parts.append(part[present])
     table = pd.concat(parts, ignore_index=True)
     table = table.merge(churn_by_segment(log, segments), how="left")
@@ -121,6 +124,40 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
     return table[[*first, *table.columns.drop(first)]]
 
 
+def _measured(name: str, interval: Interval, counted: tuple[np.ndarray, np.ndarray]) -> dict:
+    """Return a measure's columns: the estimate, its limits, and the test against all others."""
+    return {
+        name: interval.estimate,
+        f"{name}_lower": interval.lower,
+        f"{name}_upper": interval.upper,
+        f"{name}_q": against_others(*counted),
+    }
+
+
+def feeling(told: np.ndarray, times: np.ndarray) -> Interval:
+    """Return mean feelings with their intervals, which end where the scale ends."""
+    found = ratio(told, times)
+    return Interval(found.estimate, np.maximum(found.lower, -1), np.minimum(found.upper, 1))
+
+
+def against_others(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Test each segment's share or mean against that of all other customers together.
+
+    Parameters
+    ----------
+    hits, trials : array of shape (B, S)
+        Sums and counts by bucket and segment.
+
+    Returns
+    -------
+    array of shape (S,)
+        q-values over the segments (Benjamini-Hochberg); NaN where there is nothing to compare.
+    """
+    rest_hits = hits.sum(axis=1, keepdims=True) - hits
+    rest_trials = trials.sum(axis=1, keepdims=True) - trials
+    return benjamini_hochberg(difference_test(hits, trials, rest_hits, rest_trials).p_value)
+
+
 def churn_by_segment(log, segments: Segments) -> pd.DataFrame:
     """Measure how many buyers of each segment did not buy again within the horizon.
 
@@ -130,14 +167,15 @@ def churn_by_segment(log, segments: Segments) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``segmentation``, ``segment``, ``churn``, ``churn_lower``, ``churn_upper`` and
+        ``segmentation``, ``segment``, ``churn``, ``churn_lower``, ``churn_upper``, ``churn_q`` and
         ``churn_buyers`` (customers it is measured on); no rows when nobody had bought by then.
     """
     cutoff = log.as_of - log.dataset.churn.horizon
-    columns = ["segmentation", "segment", "churn", "churn_lower", "churn_upper", "churn_buyers"]
+    figures = ["churn", "churn_lower", "churn_upper", "churn_q", "churn_buyers"]
     then = rfm(log, as_of=cutoff, rules=segments.rules)
     if then.empty:
-        return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[2:], float))
+        empty = pd.DataFrame(columns=["segmentation", "segment", *figures])
+        return empty.astype(dict.fromkeys(figures, float))
     then = then.set_index("customer_id")
     events = log.events
     after = events.filter(events.purchase, events.timestamp > cutoff).select("customer_id")
@@ -153,13 +191,11 @@ def churn_by_segment(log, segments: Segments) -> pd.DataFrame:
     for view, segmentation in {ALL: ALL, **VIEWS}.items():
         labels = _labels(labelled, view)
         buyers = _sums(buckets, labels, np.ones(len(labels)))
-        gone = proportion(_sums(buckets, labels, ~returned), buyers, alike=1.0)
+        gone = _sums(buckets, labels, ~returned)
         part = {
             "segmentation": segmentation,
             "segment": labels.categories,
-            "churn": gone.estimate,
-            "churn_lower": gone.lower,
-            "churn_upper": gone.upper,
+            **_measured("churn", proportion(gone, buyers, alike=1.0), (gone, buyers)),
             "churn_buyers": buyers.sum(axis=0),
         }
         parts.append(pd.DataFrame(part)[buyers.sum(axis=0) > 0])

@@ -17,8 +17,9 @@ from cjlib.errors import ParameterError
 SCORES = 5
 MEASURES = ("recency", "frequency", "value")
 COLUMNS = {"recency": "recency_days", "frequency": "frequency", "value": "value"}
-NOT_YET = "no purchase yet"
+NOT_YET = "no purchase in this log"
 """The segment of customers who are in the log and have not bought."""
+FEW_REPEAT = 0.05  # share of repeat buyers below which frequency tells little
 
 
 def purchase_history(events: ir.Table, as_of: pd.Timestamp, *, value: bool = True) -> ir.Table:
@@ -188,6 +189,25 @@ class RuleTable:
         )
 
 
+RECENCY_BANDS = RuleTable(
+    (
+        Rule(name, {"recency": (score, score)})
+        for score, name in zip(
+            range(SCORES, 0, -1),
+            ("latest fifth", "second fifth", "middle fifth", "fourth fifth", "earliest fifth"),
+            strict=True,
+        )
+    ),
+    "recency bands",
+)
+"""Buyers by their last purchase alone, with no name that promises more and no advice."""
+
+
+def few_repeat(scored: pd.DataFrame) -> bool:
+    """Tell whether so few bought twice that frequency tells nobody apart."""
+    return bool(len(scored)) and float((scored["frequency"] > 1).mean()) < FEW_REPEAT
+
+
 def load_rules(rules: str | Path | list | None = None, folder: str | Path = ".") -> RuleTable:
     """Read a rule table: cjlib's own, a company's file, or rules written in the dataset file.
 
@@ -315,6 +335,16 @@ def rfm(log, *, as_of: pd.Timestamp | None = None, rules: RuleTable | None = Non
     as_of = log.as_of if as_of is None else as_of
     history = purchase_history(log.events, as_of, value=log.has("value"))
     return score(history.order_by("customer_id").to_pandas(), rules)
+
+
+def rules_for(log) -> RuleTable:
+    """Return the rules that fit a log: its own, or recency bands where hardly anybody buys twice.
+
+    A table that the dataset file names is a company's decision and stays.
+    """
+    rules = rules_of(log)
+    named = "rfm" in (log.dataset.segments or {})
+    return rules if named or not few_repeat(rfm(log, rules=rules)) else RECENCY_BANDS
 
 
 def rules_of(log) -> RuleTable:

@@ -22,15 +22,17 @@ from cjlib.segments.rfm import (
     COLUMNS as RFM_COLUMNS,
     MEASURES,
     NOT_YET,
+    RECENCY_BANDS,
     RuleTable,
     quantile_scores,
     rfm,
-    rules_of,
+    rules_for,
 )
 from cjlib.uncertainty import Interval, proportion
 
 VIEWS = {"rfm_segment": "rfm", "cluster": "cluster", "journey_type": "journey_type"}
 """The column of each view, and its name in ``segment_profiles.segmentation``."""
+CLEAR = 0.25  # spreads between a cluster and the others from which a name speaks of it
 
 
 @dataclass(frozen=True)
@@ -125,30 +127,37 @@ def find_clusters(
     groups = [feature.group for feature in features]
     model = BehaviourClusters(groups, k_range=range(2, most + 1), random_state=seed)
     model.fit(table.to_numpy())
-    centers = table.groupby(model.labels_).mean()
+    groups = table.groupby(model.labels_)
+    centers, sizes = groups.mean(), groups.size()
     spread = table.std().fillna(0.0)
     if model.n_clusters_ == 1:
         return Clusters(features, model, fill, [ALL], centers.set_axis([ALL]), spread, {})
     kept = match_clusters(centers, read_centers(previous), spread) if str(previous) else {}
-    called = cluster_names(centers, table.mean(), spread, features, kept)
+    called = cluster_names(centers, sizes, spread, features, kept)
     return Clusters(features, model, fill, called, centers.set_axis(called), spread, kept)
 
 
 def cluster_names(
     centers: pd.DataFrame,
-    average: pd.Series,
+    sizes: pd.Series,
     spread: pd.Series,
     features: Sequence[Feature],
     kept: dict | None = None,
 ) -> list[str]:
-    """Name clusters by the two kinds of feature that set each apart most.
+    """Name clusters by the two kinds of feature that set each apart most, where any does clearly.
+
+    A cluster is named for what it does `CLEAR` spreads more, or less, than all other customers
+    together, unless some other cluster does so clearly more: the second of three is not the one of
+    "higher value".
 
     Parameters
     ----------
     centers : DataFrame
         Mean of each feature (column) by cluster (row, from 0).
-    average, spread : Series
-        Mean and standard deviation of each feature among all customers.
+    sizes : Series
+        Customers of each cluster.
+    spread : Series
+        Standard deviation of each feature among all customers.
     features : sequence of Feature
     kept : dict, optional
         Names that clusters keep from an earlier run.
@@ -156,28 +165,39 @@ def cluster_names(
     Returns
     -------
     list of str
-        Different from each other, such as ``"quick, by mobile"``.
+        Different from each other, such as ``"more purchase, mostly by mobile"``.
     """
     names = dict(kept or {})
-    distance = (centers - average) / spread.where(spread > 0)
+    told = _clear_deviations(centers, sizes, spread)
     known = {feature.name: feature for feature in features}
-    for cluster, row in distance.iterrows():
+    for cluster, row in told.iterrows():
         if cluster in names:
             continue
         words, groups = [], set()
         # What a cluster has says more than what it lacks.
-        told = row.where(row > 0, -0.8 * row).round(6)
-        for name in told.sort_values(ascending=False, kind="stable").dropna().index:
+        ranked = row.where(row > 0, -0.8 * row).round(6).sort_values(ascending=False, kind="stable")
+        for name in ranked.dropna().index:
             if known[name].group in groups:
                 continue
             groups.add(known[name].group)
-            words.append(known[name].much if row[name] > 0 else known[name].little)
+            words.append(known[name].words(centers.loc[cluster, name], row[name] > 0))
             said = ", ".join(words)
             if len(words) >= 2 and said not in names.values():
                 break
         said = ", ".join(words) or "average"
         names[cluster] = said if said not in names.values() else f"{said} ({cluster + 1})"
     return [names[cluster] for cluster in centers.index]
+
+
+def _clear_deviations(centers: pd.DataFrame, sizes: pd.Series, spread: pd.Series) -> pd.DataFrame:
+    """Return how many spreads each cluster lies from all others together, NaN where not clear."""
+    share = (sizes / sizes.sum()).reindex(centers.index)
+    everybody = centers.mul(share, axis=0).sum()
+    away = (centers - everybody).div(1 - share, axis=0) / spread.where(spread > 0)
+    reach = CLEAR * spread
+    most = (centers >= centers.max() - reach) & (away >= CLEAR)
+    least = (centers <= centers.min() + reach) & (away <= -CLEAR)
+    return away.where(most | least)
 
 
 def read_centers(folder: str | Path) -> pd.DataFrame:
@@ -232,6 +252,11 @@ class Segments:
         """The views (columns of ``customers``) that tell customers apart."""
         return [view for view in VIEWS if len(self.customers[view].unique()) > 1]
 
+    @property
+    def banded(self) -> bool:
+        """Whether hardly anybody bought twice, so that buyers are told apart by recency alone."""
+        return self.rules is RECENCY_BANDS
+
 
 def find_segments(
     log,
@@ -257,7 +282,7 @@ def find_segments(
     -------
     Segments
     """
-    rules = rules_of(log)
+    rules = rules_for(log)
     scored = rfm(log, rules=rules)
     clusters = find_clusters(
         log, most=most_clusters, seed=seed, attributes=attributes, previous=previous
