@@ -108,16 +108,19 @@ def quality_text(quality) -> str:
 def new(log: Path, out: Path | None) -> None:
     """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
     from cjlib.drafts.draft import draft_dataset
+    from cjlib.runs.progress import watch
 
+    if out:
+        _refuse_to_overwrite(out)
     folder = out.parent if out else _data_folder()
     name = out.stem if out else ""
-    draft = draft_dataset(log, name=name, folder=folder.absolute())
+    with watch() as progress:
+        draft = draft_dataset(log, name=name, folder=folder.absolute(), progress=progress.step)
     if out is None:
         import yaml
 
         out = folder / f"{yaml.safe_load(draft.text)['name']}.yml"
-    if out.exists():
-        raise ParameterError(f"{_short(out)} is there already; write elsewhere with --out FILE.")
+        _refuse_to_overwrite(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(draft.text, encoding="utf-8")
     click.echo(_short(out))
@@ -126,6 +129,11 @@ def new(log: Path, out: Path | None) -> None:
         for line in draft.unsure:
             click.echo(f"  {line}", err=True)
     click.echo(f"Then: cj check {_short(out)}", err=True)
+
+
+def _refuse_to_overwrite(file: Path) -> None:
+    if file.exists():
+        raise ParameterError(f"{_short(file)} is there already; write elsewhere with --out FILE.")
 
 
 @cli.command("list")

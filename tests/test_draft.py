@@ -557,3 +557,13 @@ def test_draft_of_online_retail(shared_data, tmp_path):
     assert "price per piece" in check_of(drafted, "value:")
     assert 0.249 < dataset.quality.max_quarantined < 0.28
     assert "missing_customer_id 135,080" in check_of(drafted, "max_quarantined")
+
+
+def test_each_step_of_a_draft_is_told(tmp_path):
+    path = tmp_path / "orders.csv"
+    rows = [f"c{i % 9},2024-0{1 + i % 9}-03 10:00,{i}" for i in range(60)]
+    path.write_text("\n".join(["customer,date,amount", *rows]))
+    told = []
+    draft_dataset(path, progress=told.append)
+    assert told[0] == "reading the log"
+    assert told[-1] == "trying the draft on the log"

@@ -5,6 +5,7 @@ decide; once those lines are settled, the file passes ``cj check``.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -50,7 +51,13 @@ class Draft:
     unsure: list[str]
 
 
-def draft_dataset(log_path: str | Path, *, name: str = "", folder: Path | None = None) -> Draft:
+def draft_dataset(
+    log_path: str | Path,
+    *,
+    name: str = "",
+    folder: Path | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Draft:
     """Draft the dataset file of a log.
 
     Parameters
@@ -62,6 +69,8 @@ def draft_dataset(log_path: str | Path, *, name: str = "", folder: Path | None =
     folder : Path, optional
         Where the dataset file will be written: its ``source`` is relative to it. The log's folder
         by default.
+    progress : callable
+        Told each step.
 
     Returns
     -------
@@ -80,10 +89,11 @@ def draft_dataset(log_path: str | Path, *, name: str = "", folder: Path | None =
     source = Path(os.path.relpath(path, folder or path.parent)).as_posix()
     page = Page()
     with TemporaryDirectory(prefix="cj_draft_") as scratch:
-        log = DraftLog(path, layout, Path(scratch))
+        log = DraftLog(path, layout, Path(scratch), progress)
         _write_head(page, name, source, layout)
         _write_columns(page, log)
         _write_touchpoints(page, log)
+        progress("trying the draft on the log")
         trial = Path(scratch) / "draft.yml"
         trial.write_text(page.text, encoding="utf-8")
         _write_quality(page, log, log.quality(load_dataset(trial, source=str(path))))

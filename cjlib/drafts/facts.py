@@ -1,6 +1,7 @@
 """What an undescribed log tells of its touchpoints, its pace and its dirt, once it is read."""
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,8 @@ class DraftLog:
     layout : Layout
     scratch : Path
         A folder for what is read.
+    progress : callable
+        Told each step.
 
     Attributes
     ----------
@@ -81,16 +84,27 @@ class DraftLog:
         The first and last time beyond which times seem to be mistakes.
     """
 
-    def __init__(self, path: Path, layout: Layout, scratch: Path):
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        scratch: Path,
+        progress: Callable[[str], None] = lambda step: None,
+    ):
         first = layout.header[0]
         blank = draft_description(path, layout, {"customer_id": first, "timestamp": first})
         self.scratch = scratch
         self.con: BaseBackend = connect(blank)
-        self.raw = read_source(self.con, blank, scratch)
+        progress("reading the log")
+        self.raw = read_source(
+            self.con, blank, scratch, lambda rows: progress(f"reading the log: {rows:,} rows")
+        )
+        progress("finding the columns")
         self.guess = ColumnGuess(self.raw, str(path))
         described = draft_description(path, layout, _declared(self.guess.columns))
         rows = typed(self.raw, described)
         rows = rows.filter(rows.rule.isnull())
+        progress("counting the touchpoints")
         self.events = self._stored(rows.select("customer_id", "timestamp", "touchpoint", "value"))
         self.touchpoints = self._count()
         self.earliest, self.as_of = self._edges()
