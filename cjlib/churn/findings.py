@@ -32,7 +32,7 @@ def cut_offs(report, found: Study) -> None:
     """Say how many churned at the test cut-off, or why no score can be tested."""
     if found.problem:
         report.finding(
-            "churn_auc",
+            "churn_ranking",
             value=math.nan,
             sentence="**No churn score can be tested on this log.** {why} Simple ranks, without a "
             "claim, are published.",
@@ -118,7 +118,7 @@ def tested(report, found: Study, result: Result, split: float) -> bool:
     if not ranks:
         sentence += " **That is no better than chance: no list of contacts is made.**"
     report.finding(
-        "churn_auc",
+        "churn_ranking",
         value=best["auc"],
         lower=best["auc_lower"],
         upper=best["auc_upper"],

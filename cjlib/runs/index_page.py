@@ -67,6 +67,7 @@ def _card(finding: Mapping) -> dict:
     limits = (figure(limit, unit, like=value) for limit in (lower, upper))
     return {
         "page": f"{finding['notebook']}.html",
+        "name": finding["name"].replace("_", " ").capitalize(),
         "figure": "" if value is None else figure(value, unit),
         "unit": "" if unit == "share" or value is None else unit,
         "interval": " to ".join(limits) if known else "",
