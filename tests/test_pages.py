@@ -162,6 +162,7 @@ def test_the_error_page_escapes_what_failed():
     ("value", "unit", "text"),
     [
         *[(0.314, "share", "31%"), (0.031, "share", "3.1%"), (0.994, "share", "99.4%")],
+        *[(0.99996, "share", "over 99.9%")],
         *[(1.0, "share", "100%"), (0.0, "share", "0%"), (217554.3, "EUR", "217,554")],
         *[(17.23, "points", "17.2"), (0.034, "", "0.034"), (3000, "customers", "3,000")],
         *[(None, "days", "unknown"), (-0.5, "share", "-50%")],

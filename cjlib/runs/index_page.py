@@ -82,6 +82,8 @@ def figure(value: float | None, unit: str, like: float | None = None) -> str:
         return "unknown"
     size = abs(value if like is None else like)
     if unit == "share":
+        if 0.9995 <= value < 1:  # never all where something is missing
+            return "over 99.9%"
         round_enough = size in (0, 1) or 0.1 <= size <= 0.9
         return f"{value:.0%}" if round_enough else f"{value:.1%}"
     if size >= 100 or size == round(size):
