@@ -5,8 +5,17 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from cjlib.report import Report
 from cjlib.segments.experience import experience, usual
-from cjlib.segments.personas import cards, everybody, personas, share_of
+from cjlib.segments.personas import (
+    Persona,
+    cards,
+    everybody,
+    personas,
+    share_of,
+    show_cards,
+    show_everybody,
+)
 from cjlib.segments.rfm import load_rules
 from tests.segment_logs import demo_log, demo_profile, demo_segments
 
@@ -82,7 +91,23 @@ class TestCards:
             late = rows.assign(recency_days=days)
             card = personas(demo, late, lived, nothing, common, rules)[0]
             assert card.segment == "champions"
-            assert ("past the 60 days" in card.lines["Who"]) is told
+            assert ("past the churn horizon of 60 days" in card.lines["Who"]) is told
+
+
+def test_cards_are_shown_whole_with_the_headings_that_any_has(demo, capsys):
+    report = Report("03_segments", demo)
+    long = "They bought. " * 12
+    made = [
+        Persona("a_*b*", "7 (1%)", {"Who": long}),
+        Persona("c", "8 (2%)", {"Who": "They wait.", "Next": "Write to them."}),
+    ]
+    show_cards(report, made)
+    said = capsys.readouterr().out
+    assert long.strip() in said
+    assert "Write to them." in said
+    assert "hurts" not in said
+    show_everybody(report, Persona("everybody", "15", {"Where": "All are on a journey now."}))
+    assert "**Everybody** · 15 customers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,17 @@ def test_outcome_panels_leave_out_what_does_not_vary():
     ]
     plt.close("all")
     assert not len(plots_segments.outcome_panels(rows, []))
+
+
+def test_the_legend_of_shares_covers_neither_title_nor_tick_labels(ax):
+    table = pd.DataFrame({"name": ["a", "b"], "x": [0.2, 0.3], "y": [0.1, 0.4]})
+    pair = {"label": "name", "first": "x", "second": "y", "names": ("of customers", "of value")}
+    for height in (2.5, 6):
+        ax.clear()
+        ax.figure.set_size_inches(6, height)
+        plots_segments.share_pairs(table, ax=ax, **pair)
+        ax.set_title("Shares by segment, in a title that runs over all of the picture")
+        ax.figure.canvas.draw()
+        legend = ax.get_legend().get_window_extent()
+        texts = [ax.title, *ax.get_xticklabels()]
+        assert not any(legend.overlaps(text.get_window_extent()) for text in texts)

@@ -18,6 +18,7 @@ from cjlib.plots.style import (
     interval_bars,
     percent_axis,
     shorten,
+    thousands_axis,
 )
 
 MORE_OR_LESS = sns.blend_palette(["#b9853b", "#f7f4ef", ACCENT], as_cmap=True)
@@ -77,9 +78,11 @@ def share_pairs(
     ax.set_yticks(rows, [shorten(text) for text in table[label]])
     ax.invert_yaxis()
     ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(plt.MaxNLocator(6))
     percent_axis(ax.xaxis)
-    # Below the axis: beside the title it would cover it, inside the axes a point.
-    ax.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, -0.08), ncols=2, borderpad=0)
+    # Below the tick labels: beside the title it would cover it, inside the axes a point.
+    place = {"loc": "upper right", "bbox_to_anchor": (1, 0), "borderaxespad": 2.2}
+    ax.legend(frameon=False, ncols=2, borderpad=0, **place)
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -323,6 +326,8 @@ def outcome_panels(profile: pd.DataFrame, columns: Sequence[str], currency: str 
         ax.xaxis.set_major_locator(plt.MaxNLocator(4))
         if name in ("conversion", "churn"):
             percent_axis(ax.xaxis)
+        elif profile[limits["upper"]].max() >= 1000:
+            thousands_axis(ax.xaxis)
     axes[0, 0].set_ylim(len(profile) - 0.5, -0.5)
     axes[0, 0].set_yticks(range(len(profile)), [_wrapped(name) for name in profile["segment"]])
     return axes[0]

@@ -52,6 +52,7 @@ def report_differences(report, found: Segments, profile: pd.DataFrame, view: str
             groups = groups[groups["churn_buyers"] >= ENOUGH]
         if len(groups) > 1:
             built_in = name in made_of(found, view)
+            groups = groups[groups["frequency"] > 0] if built_in else groups
             told[name] = _difference(groups, name, everybody[name], formats[name], built_in)
     if told:
         unit = report.log.dataset.currency or ""

@@ -25,6 +25,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def percent(share: float) -> str:
+    """Return a share in whole percents, none of them where there is some."""
+    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
 def view_name(found: Segments, view: str) -> str:
     """Return what the groups of a view are called."""
     return "recency bands" if view == "rfm_segment" and found.banded else NAMES[view]
@@ -179,7 +184,7 @@ def profile_columns(log, view: str) -> tuple[list[str], dict]:
     formats = {
         "segment": str,
         "customers": ",d",
-        "share": ".0%",
+        "share": percent,
         "recency_days": ",.0f",
         "frequency": ".1f",
         "value": ",.0f",

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cjlib.segments.experience import Experience, experience
-from cjlib.segments.findings import ENOUGH, SURE, capital, stages_before
+from cjlib.segments.findings import ENOUGH, SURE, capital, percent, stages_before
 from cjlib.segments.journey_types import ALL
 from cjlib.segments.profiles import attribute_shares
 from cjlib.segments.rfm import NOT_YET, RuleTable
 from cjlib.segments.segments import Segments
+
+HEADINGS = ("Who", "Where", "Helps", "Hurts", "Leaves", "Next")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def everybody(log, profile: pd.DataFrame, usual: Experience) -> Persona:
         "Leaves": _leak(log, usual),
         "Next": _look_into(usual),
     }
-    return Persona("everybody", f"{customers:,} customers", _said(lines))
+    return Persona("everybody", f"{customers:,}", _said(lines))
 
 
 def personas(
@@ -99,17 +101,13 @@ def personas(
             "Leaves": _leak_of(log, seen),
             "Next": " ".join(part for part in advice if part),
         }
-        size = f"{row.customers:,} customers, {_percent(row.share)}"
+        size = f"{row.customers:,} ({percent(row.share)})"
         cards.append(Persona(row.segment, size, _said(lines)))
     return cards
 
 
 def _said(lines: dict[str, str]) -> dict[str, str]:
     return {heading: text for heading, text in lines.items() if text}
-
-
-def _percent(share: float) -> str:
-    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def share_of(count: int, total: int, smallest: int) -> str:
@@ -126,7 +124,7 @@ def share_of(count: int, total: int, smallest: int) -> str:
         return f"fewer than {smallest}"
     if 0 < total - count < smallest:
         return "all but a few"
-    return {0: "none", total: "all"}.get(count) or _percent(count / total)
+    return {0: "none", total: "all"}.get(count) or percent(count / total)
 
 
 def _who(log, row, rule, known: pd.DataFrame) -> str:
@@ -135,7 +133,7 @@ def _who(log, row, rule, known: pd.DataFrame) -> str:
         days = log.dataset.churn.horizon.days
         last = f"Their last purchase was {row.recency_days:.0f} days ago (median)"
         if row.recency_days > days:  # whatever the segment's name says
-            last += f", past the {days} days from which a buyer counts as churned"
+            last += f", past the churn horizon of {days} days"
         parts.append(f"{last}.")
     if len(known):
         more = known[(known["q_value"] < SURE) & (known["difference"] > 0)]
@@ -249,20 +247,28 @@ def _words(name: str) -> str:
     return str(name).replace("_", " ")
 
 
-def show_cards(report, cards: Sequence[Persona]) -> None:
-    """Display cards one below the other.
+def show_everybody(report, card: Persona) -> None:
+    """Display the card of all customers together, a line per heading."""
+    values = {heading.lower(): text for heading, text in card.lines.items()}
+    lines = [f"- **{heading}:** {{{heading.lower()}}}" for heading in card.lines]
+    text = "\n".join(["**{name}** · {size}", "", *lines])
+    report.say(text, name=capital(card.segment), size=f"{card.size} customers", **values)
+
+
+def show_cards(report, cards: Sequence[Persona], caption: str = "") -> None:
+    """Display cards as rows of one table, with the headings that any of them has.
 
     Parameters
     ----------
     report : cjlib.report.Report
     cards : sequence of Persona
+    caption : str
     """
-    parts, values = [], {}
-    for i, card in enumerate(cards):
-        values |= {f"name{i}": capital(card.segment), f"size{i}": card.size}
-        lines = []
-        for j, (heading, text) in enumerate(card.lines.items()):
-            values[f"text{i}_{j}"] = text
-            lines.append(f"- **{heading}:** {{text{i}_{j}}}")
-        parts.append("\n".join([f"**{{name{i}}}** · {{size{i}}}", "", *lines]))
-    report.say("\n\n".join(parts), **values)
+    headings = [name for name in HEADINGS if any(name in card.lines for card in cards)]
+    told = [
+        {"segment": card.segment, "customers": card.size}
+        | {heading.lower(): card.lines.get(heading, "") for heading in headings}
+        for card in cards
+    ]
+    table = pd.DataFrame(told)
+    report.show(table, dict.fromkeys(table.columns, str), rows=len(table), caption=caption)
