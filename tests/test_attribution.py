@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cjlib.attribution.attribution import attribute, model_agreement, paths
+from cjlib.attribution.attribution import attribute, attribute_log, model_agreement, paths
 from cjlib.attribution.removal_effect import removal_effect
 from cjlib.attribution.rules import RULES, touch_weights
 from cjlib.attribution.touch_paths import TouchPaths
@@ -414,6 +414,28 @@ def test_paths_of_touchpoints_hold_no_purchase():
 def test_paths_of_a_log_are_attributed_as_they_are():
     table = attribute(paths(small_log(EVENTS, ENDS), "channel").to_pandas(), models=ALL)
     assert table.groupby("model").conversions.sum().to_numpy() == pytest.approx(2)
+
+
+def test_levels_that_too_few_customers_met_are_one():
+    rows = [(f"c{i}", 0, 0, "ad", "social") for i in range(6)]
+    rows += [(f"c{i}", 0, 1, "buy", channel) for i, channel in enumerate("aaabbb")]
+    log = small_log(rows, [(f"c{i}", 0, "lost") for i in range(6)])
+    assert collected(paths(log, "channel", smallest=4)) == {("social", "(other)"): (6, 60, 0)}
+    assert ("social", "a") in collected(paths(log, "channel", smallest=3))
+    # nine have met b, of whom three bought: the others do not make the three many
+    lookers = [(f"l{i}", 0, 0, "ad", "b") for i in range(6)]
+    many = small_log(rows + lookers, [(c, 0, "lost") for c in {row[0] for row in rows + lookers}])
+    assert ("b",) not in collected(paths(many, "channel", smallest=4))
+    # too few even together are no touch
+    assert collected(paths(log, "channel", smallest=7)) == {(): (6, 60, 0)}
+
+
+@pytest.mark.parametrize(("role", "shared"), [("before", True), ("after", False)])
+def test_no_credit_is_shared_without_touchpoints_before_the_purchase(role, shared):
+    log = small_log(EVENTS, ENDS)
+    log.events = log.events.mutate(role=log.events.purchase.ifelse("purchase", role))
+    log.dataset = SimpleNamespace(privacy=SimpleNamespace(smallest_group=1))
+    assert attribute_log(log).empty != shared
 
 
 def test_an_unknown_dimension_is_refused():

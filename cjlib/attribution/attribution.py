@@ -104,6 +104,9 @@ def attribute(
 def attribute_log(log, *, models: Sequence[str] = MODELS, seed: int = 0) -> pd.DataFrame:
     """Credit a log's purchases to its channels and to its touchpoints.
 
+    Without a touchpoint of the role ``before`` there is nothing to credit: what the log then holds
+    before a purchase is the purchase before it.
+
     Parameters
     ----------
     log : Log
@@ -113,10 +116,19 @@ def attribute_log(log, *, models: Sequence[str] = MODELS, seed: int = 0) -> pd.D
     Returns
     -------
     DataFrame
-        Of :func:`attribute`, both dimensions; one without at least two levels is left out.
+        Of :func:`attribute`, both dimensions; one without at least two levels is left out, and
+        levels met by fewer customers than may be shown are one, ``(other)``.
     """
+    if not (log.events.role == "before").any().execute():
+        return pd.DataFrame(columns=COLUMNS)
+    smallest = log.dataset.privacy.smallest_group
     tables = [
-        attribute(paths(log, dimension).to_pandas(), dimension=dimension, models=models, seed=seed)
+        attribute(
+            paths(log, dimension, smallest).to_pandas(),
+            dimension=dimension,
+            models=models,
+            seed=seed,
+        )
         for dimension in DIMENSIONS
     ]
     kept = [table for table in tables if len(table["level"].unique()) > 1]

@@ -20,7 +20,10 @@ from cjlib.errors import ParameterError
 DIMENSIONS = ("channel", "touchpoint")
 
 
-def paths(log, dimension: str = "channel") -> Table:
+OTHER = "(other)"
+
+
+def paths(log, dimension: str = "channel", smallest: int = 0) -> Table:
     """Aggregate a log's touches into distinct paths by bucket, on the engine.
 
     Within a journey the touches are split after each purchase, so that a touch counts towards the
@@ -34,6 +37,9 @@ def paths(log, dimension: str = "channel") -> Table:
         An open log; its ``events`` and ``journeys`` are read.
     dimension : {"channel", "touchpoint"}
         What a touch is.
+    smallest : int
+        Levels met, or credited with purchases, by fewer customers are one, ``(other)``; no touches
+        where these are too few even together.
 
     Returns
     -------
@@ -73,6 +79,8 @@ def paths(log, dimension: str = "channel") -> Table:
     in_stretch = ibis.window(
         group_by=["customer_id", "journey", "stretch"], order_by=["timestamp", "line"]
     )
+    if smallest:
+        touches = _few_together(touches, smallest)
     # Levels are compared among touches alone: an event without one does not interrupt a run.
     levelled = touches.filter(touches.level.notnull())
     levelled = levelled.mutate(
@@ -103,6 +111,25 @@ def paths(log, dimension: str = "channel") -> Table:
         value=stretches.value.sum().fill_null(0.0),
         nulls=(stretches.conversions == 0).sum(),
     )
+
+
+def _few_together(touches: Table, smallest: int) -> Table:
+    """Put the levels together that too few customers met to be shown, or met before a purchase."""
+    keys = ["customer_id", "journey", "stretch"]
+    known = touches.mutate(buys=touches.purchase.any().over(ibis.window(group_by=keys)))
+    known = known.filter(known.level.notnull())
+    sizes = known.group_by("level").agg(
+        met=known.customer_id.nunique(), buyers=known.customer_id.nunique(where=known.buys)
+    )
+    sizes = sizes.to_pandas().set_index("level")
+    size = sizes["buyers"].where(sizes["buyers"] > 0, sizes["met"])
+    few = size.index[size < smallest].tolist()
+    if not few:
+        return touches
+    rest = known.filter(known.level.isin(few))
+    buyers, met = (rest.filter(kept).customer_id.nunique().execute() for kept in (rest.buys, True))
+    other = OTHER if (buyers or met) >= smallest else ibis.null(str)
+    return touches.mutate(level=touches.level.isin(few).ifelse(other, touches.level))
 
 
 @dataclass(frozen=True)
