@@ -44,6 +44,11 @@ def spells(times, exits, buckets=None) -> pd.DataFrame:
     return frame if buckets is None else frame.assign(bucket=buckets)
 
 
+def median_days(curve: pd.DataFrame) -> float:
+    ended = curve.loc[curve["survival"] <= 0.5, "days"]
+    return float(ended.iloc[0]) if len(ended) else np.nan
+
+
 # Remission times of leukaemia under 6-MP (Freireich et al. 1963), weeks; open: still in remission.
 REMISSION = [6, 6, 6, 7, 10, 13, 16, 22, 23, 6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
 ENDED = ["relapse"] * 9 + ["open"] * 12
@@ -59,12 +64,12 @@ def test_kaplan_meier_gives_the_textbook_curve_of_the_6_mp_trial():
     width = np.log(-np.log([curve.loc[10, "upper"], curve.loc[10, "lower"]]))
     error = 0.0963 / (0.753 * abs(np.log(0.753)))
     assert (width[1] - width[0]) / (2 * 1.96) == pytest.approx(error, rel=0.01)
-    assert dwell.median_days(dwell.survival(spells(REMISSION, ENDED), "s")) == 23
+    assert median_days(dwell.survival(spells(REMISSION, ENDED), "s")) == 23
 
 
 def test_the_median_of_a_young_log_is_not_known():
     curve = dwell.survival(spells([1, 5, 5, 5], ["out", "open", "open", "open"]), "s")
-    assert np.isnan(dwell.median_days(curve))
+    assert np.isnan(median_days(curve))
 
 
 def test_cumulative_incidence_by_hand():
@@ -172,9 +177,31 @@ def test_dropping_open_visits_would_shorten_the_time_as_the_curve_does_not():
     generator = np.random.default_rng(4)
     time, limit = generator.exponential(20, 4000), generator.uniform(0, 25, 4000)
     frame = spells(np.minimum(time, limit).round(1), np.where(time < limit, "out", "open"))
-    median = dwell.median_days(dwell.survival(frame, "s"))
+    median = median_days(dwell.survival(frame, "s"))
     assert median == pytest.approx(20 * np.log(2), rel=0.08)
     dropped = frame.loc[frame["exit"] == "out", "days"].median()
     assert dropped < 0.65 * median
     rate = dwell.exit_rates(frame)["rate"].iloc[0]
     assert rate == pytest.approx(1 / 20, rel=0.06)
+
+
+def test_those_who_move_on_are_told_from_those_who_fall_silent():
+    # of ten visits six move on, on days 1 to 6, and four end when a silence of 21 days is over
+    frame = spells([1, 2, 3, 4, 5, 6, 21, 21, 22, 23], ["b", "c"] * 3 + ["lost"] * 4)
+    moving = dwell.moving_on(frame, "s")
+    assert moving["probability"].iloc[-1] == pytest.approx(0.6)
+    assert moving.set_index("days")["probability"][3] == pytest.approx(0.3)
+    assert dwell.days_to_move(moving) == 3  # not 5, when half of all visits have ended
+    assert dwell.days_to_move(moving, 1.0) == 6
+    silent = dwell.moving_on(spells([21, 22], ["lost", "lost"]), "s")
+    assert np.isnan(dwell.days_to_move(silent))
+
+
+def test_open_visits_do_not_hide_how_many_move_on():
+    generator = np.random.default_rng(3)
+    days, watched = generator.integers(1, 12, 3_000), generator.integers(1, 40, 3_000)
+    exits = np.where(generator.random(3_000) < 0.3, "lost", "b")
+    days = np.where(exits == "lost", 21, days)
+    seen = days <= watched
+    frame = spells(np.minimum(days, watched), np.where(seen, exits, "open"))
+    assert dwell.moving_on(frame, "s")["probability"].iloc[-1] == pytest.approx(0.7, abs=0.03)

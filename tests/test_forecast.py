@@ -10,7 +10,7 @@ import pytest
 from cjlib import journeys
 from cjlib.chains import anticipation, repurchase
 from cjlib.chains.dwell import survival
-from cjlib.chains.forecast import backtest_score, forecast, forecast_and_backtest
+from cjlib.chains.forecast import backtest_score, failed, forecast, forecast_and_backtest
 from cjlib.chains.snapshots import GONE, NEW, Snapshots, band_count
 
 AS_OF = pd.Timestamp("2026-06-28")
@@ -174,6 +174,28 @@ def test_score_by_hand():
     }
 
 
+def test_a_forecast_that_failed_before_is_not_made_again():
+    # everybody leaves for good two weeks before the end: the weeks before say nothing of it
+    gone = [row for row in walkers(8, 600) if row[1] > 14]
+    made = forecast_and_backtest(Snapshots.of(table(gone), AS_OF, SILENCE), STAGES, 6, seed=1)
+    back = made[0].table
+    if failed(back):
+        assert len(made) == 1
+    steady = walkers(8, 600)
+    made = forecast_and_backtest(Snapshots.of(table(steady), AS_OF, SILENCE), STAGES, 6, seed=1)
+    assert [one.table["kind"].iloc[0] for one in made] == ["back-test", "forecast"]
+    assert not failed(made[0].table)
+
+
+def test_a_forecast_has_failed_when_it_loses_and_its_bands_hold_little():
+    table = pd.DataFrame(
+        {"expected": [9.0, 9], "lower": 8, "upper": 10, "observed": [20.0, 20], "naive": 10.0}
+    )
+    assert failed(table)
+    assert not failed(table.assign(naive=8.0))  # still better than today's numbers
+    assert not failed(table.assign(upper=30.0))  # its bands said so
+
+
 @pytest.mark.slow
 def test_bands_hold_what_comes_when_the_future_is_like_the_past():
     inside = []
@@ -238,6 +260,18 @@ def test_small_groups_are_not_summed_up():
         }
     )
     assert anticipation.summed(nexts, 5)["customers"].tolist() == [6]
+
+
+def test_buying_again_in_the_same_stage_is_no_loss():
+    rows = [
+        (f"p{i}", 100 - d, s) for i in range(8) for d, s in ((0, "look"), (1, "buy"), (9, "buy"))
+    ]
+    log = as_log(table([*rows, ("now", 1, "look"), ("now", 0.5, "buy")]))
+    nexts = anticipation.next_stages(log).set_index("customer_id")
+    # of the sixteen purchases eight are followed by another, and eight by nothing
+    assert nexts.loc["now", "next_stage"] == "buy"
+    assert nexts.loc["now", "probability"] == pytest.approx(0.5)
+    assert nexts.loc["now", "expected_days"] == pytest.approx(8)
 
 
 # --- from purchase to purchase ---------------------------------------------------------------

@@ -181,6 +181,41 @@ def test_a_planted_change_is_dated():
     assert markov_tests.stationarity_test(frame).loc[0, "p_value"] <= 0.005
 
 
+def changing(seed: int, shift: float, customers: int = 400) -> pd.DataFrame:
+    """Eight periods, from the fifth on with a move more or less likely by ``shift``."""
+    generator = np.random.default_rng(seed)
+    periods = [simulate(generator, customers, groups=1, shift=s) for s in [0] * 4 + [shift] * 4]
+    return counts_frame(np.concatenate(periods, axis=1), "period")
+
+
+def test_a_sure_change_has_one_date_and_its_interval():
+    points = markov_tests.change_points(changing(3, 0.2))
+    found = points[points["chosen"]].iloc[0]
+    assert points.loc[points["plausible"], "period"].tolist() == [4]
+    assert 0.14 < abs(found["after"] - found["before"]) < 0.26
+    assert found["lower"] < found["after"] - found["before"] < found["upper"]
+    assert found["lower"] * found["upper"] > 0
+
+
+@pytest.mark.slow
+def test_the_plausible_dates_hold_the_planted_one():
+    held, several = [], []
+    for seed in range(60):
+        points = markov_tests.change_points(changing(seed, 0.05, 300), n_permutations=199)
+        plausible = points.loc[points["plausible"], "period"]
+        held.append(plausible.min() <= 4 <= plausible.max())
+        several.append(len(plausible) > 1)
+    assert np.mean(held) >= 0.9
+    assert np.mean(several) > 0.5
+
+
+def test_the_surest_date_is_one_test_among_others():
+    points = markov_tests.change_points(changing(3, 0.2))
+    row = markov_tests.change_test(points).iloc[0]
+    assert (row["test"], row["p_value"]) == ("change", points["p_value"].min())
+    assert row["statistic"] == points["z"].abs().max()
+
+
 def chains_with_memory(generator, weight: float, customers: int = 400) -> pd.DataFrame:
     """Two-state chains in which the stage before last matters by ``weight``."""
     state = generator.integers(0, 2, (customers, 2))

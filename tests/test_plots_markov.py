@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.chains.dwell import cumulative_incidence, survival
+from cjlib.chains.dwell import cumulative_incidence, moving_on
 from cjlib.chains.markov import MarkovChain
 from cjlib.chains.markov_tests import change_points, moved_cells
 from cjlib.plots import markov as plots_markov
@@ -107,7 +107,7 @@ def test_only_sure_moves_are_written():
     assert any("awareness to" in text for text in texts(ax))
 
 
-def test_curves_start_whole_and_name_their_stages():
+def test_curves_start_at_nothing_and_name_their_stages_outside_of_them():
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -119,8 +119,11 @@ def test_curves_start_whole_and_name_their_stages():
         }
     )
     _, ax = plt.subplots()
-    plots_markov.survival_curves(survival(frame, "awareness"), label=str.title, ax=ax)
-    assert ax.lines[0].get_ydata()[0] == 1
+    plots_markov.moving_curves(moving_on(frame, "awareness"), label=str.title, ax=ax)
+    assert ax.lines[0].get_ydata()[0] == 0
+    assert 0 < ax.lines[0].get_ydata()[-1] < 1
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
     assert ax.get_legend().get_texts()[0].get_text() == "Awareness"
     _, ax = plt.subplots()
     plots_markov.incidence_curves(cumulative_incidence(frame, "awareness"), ax=ax)

@@ -9,13 +9,20 @@ import pytest
 
 from cjlib import journeys
 from cjlib.attribution.attribution import attribute
-from cjlib.chains import findings as words, stage_chains
+from cjlib.chains import dwell, findings as words, markov_tests, repurchase, stage_chains
 from cjlib.chains.markov import MarkovChain
 from cjlib.errors import ParameterError
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=10)
-ROLES = {"look": "before", "buy": "purchase"}
+ROLES = {"look": "before", "buy": "purchase", "bill": "purchase"}
+
+
+TOUCHPOINTS = {
+    "ad": SimpleNamespace(initiator="company", stage="look"),
+    "cart": SimpleNamespace(initiator="customer", stage="look"),
+    "parcel": SimpleNamespace(initiator="company", stage="use"),
+}
 
 
 def small_log(rows, customers=None):
@@ -28,11 +35,12 @@ def small_log(rows, customers=None):
     frame["bucket"] = pd.factorize(frame["customer_id"])[0]
     frame["touchpoint"] = frame["stage"]
     frame["purchase"] = frame["stage"] == "buy"
+    frame["stage"] = frame["stage"].replace("bill", "buy")
     frame["value"], frame["sentiment"], frame["position"] = 1.0, 0.0, 0
     frame["role"] = frame["stage"].map(ROLES)
     con = ibis.duckdb.connect()
     events = journeys.with_journeys(con.create_table("events", frame), SILENCE).cache()
-    stages = SimpleNamespace(before=["look"], purchase=["buy"], after=[])
+    stages = SimpleNamespace(before=["look"], purchase=["buy"], after=["use"])
     return SimpleNamespace(
         events=events,
         visits=journeys.stage_visits(events, AS_OF, SILENCE).cache(),
@@ -41,7 +49,9 @@ def small_log(rows, customers=None):
         stages=stages,
         label=str.title,
         dataset=SimpleNamespace(
-            journey=SimpleNamespace(inactivity=SILENCE), privacy=SimpleNamespace(smallest_group=5)
+            journey=SimpleNamespace(inactivity=SILENCE),
+            privacy=SimpleNamespace(smallest_group=5),
+            touchpoints=TOUCHPOINTS,
         ),
     )
 
@@ -79,6 +89,9 @@ def test_small_segments_are_put_together():
     table = ibis.duckdb.connect().create_table("segments", frame)
     kept = stage_chains.largest_segments(table, smallest=2, most=1).to_pandas()
     assert kept["segment"].value_counts().to_dict() == {"x": 4, "(other)": 3}
+    # one customer is too few to show under any name
+    alone = stage_chains.largest_segments(table, smallest=2, most=2).to_pandas()
+    assert alone["segment"].value_counts().to_dict() == {"x": 4, "y": 2}
 
 
 def test_repeated_purchases_are_moves_where_asked():
@@ -87,6 +100,26 @@ def test_repeated_purchases_are_moves_where_asked():
     assert not (moves["from_stage"] == moves["to_stage"]).any()
     again = stage_chains.stage_moves(log, repeats=True)
     assert again.query("from_stage == to_stage")["n"].sum() == 1
+
+
+def test_coming_back_to_the_purchase_stage_without_buying_is_no_purchase():
+    paid = [(c, 60 - d, s, None) for c in "abcd" for d, s in enumerate(["buy", "look", "bill"])]
+    moves = stage_chains.stage_moves(small_log(paid), repeats=True)
+    assert "buy, nothing bought" in set(moves["to_stage"])
+    chain = MarkovChain(prior=None).fit(moves)
+    stages = [SimpleNamespace(name=n, role=ROLES[n]) for n in ("look", "buy")]
+    days = np.zeros(chain.counts_.shape)
+    found = stage_chains.outcomes({"all": chain}, stages, days).query("outcome == 'purchase'")
+    assert (found["probability"] == 0).all()
+    # the same moves between stages alone would call each a purchase
+    stage = MarkovChain(prior=None).fit(stage_chains.stage_moves(small_log(paid)))
+    assert stage.absorption({"purchase": ["buy"]})["probability"].eq(1).any()
+
+
+def test_the_purchases_of_one_day_do_not_follow_each_other():
+    basket = small_log([("a", 60.0, "buy", None), ("a", 59.9, "buy", None), ("a", 57, "buy", None)])
+    moves = stage_chains.stage_moves(basket, repeats=True)
+    assert moves.query("from_stage == to_stage")["n"].sum() == 1
 
 
 def test_a_log_of_orders_alone_knows_the_next_order_and_the_loss():
@@ -117,16 +150,30 @@ def test_directions_add_up():
             "n": [5, 3, 2],
         }
     )
-    said = words.directions(flow, ["look", "buy"])
+    said = words.directions(flow, ["look", "buy"], small_log(LOG))
     assert [said[name] for name in ("onward", "back", "lost")] == [0.5, 0.3, 0.2]
+    # from after a purchase to the next one is onward, to any other earlier stage back
+    used = pd.DataFrame({"from_stage": "use", "to_stage": ["buy", "look"], "n": [4, 6]})
+    said = words.directions(pd.concat([flow, used]), ["look", "buy", "use"], small_log(LOG))
+    assert [said[name] for name in ("onward", "again", "back")] == [0.45, 0.2, 0.45]
 
 
 def test_a_difference_that_could_be_chance_is_not_called_one():
-    test = pd.DataFrame({"p_value": [0.3], "effect": [0.01], "effect_by_chance": [0.01]})
+    # the p-value alone would say so; corrected for the other tests of the page it does not
+    test = pd.DataFrame(
+        {
+            "test": ["homogeneity"],
+            "segment": ["all"],
+            "p_value": [0.021],
+            "q_value": [0.084],
+            "effect": [0.01],
+            "effect_by_chance": [0.01],
+        }
+    )
     assert (
         words.groups_differ(test, "first_channel")["verdict"] == "are not shown to move differently"
     )
-    sure = test.assign(p_value=0.001)
+    sure = test.assign(q_value=0.001)
     assert words.groups_differ(sure, "first_channel")["verdict"] == "move differently"
 
 
@@ -138,66 +185,225 @@ def test_the_sentence_on_memory_follows_the_customers_held_out():
         "held_out_lower": -0.01,
         "held_out_upper": 0.03,
         "n": 100,
-        "p_value": 0.0001,
+        "q_value": 0.0001,
     }
-    assert words.memory(pd.DataFrame([row]))["verdict"] == "does not help"
-    assert words.memory(pd.DataFrame([row | {"held_out_lower": 0.001}]))["verdict"] == "helps"
-    assert "cannot be said" in words.memory(pd.DataFrame([row | {"df": 0}]))["text"]
+    assert words.memory(pd.Series(row))["verdict"] == "does not help"
+    assert words.memory(pd.Series(row | {"held_out_lower": 0.001}))["verdict"] == "helps"
+    assert "cannot be said" in words.memory(pd.Series(row | {"df": 0}))["text"]
+
+
+def time_tests(change: float, stationarity: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "test": ["change", "stationarity"],
+            "segment": "all",
+            "q_value": [change, stationarity],
+        }
+    )
+
+
+POINTS = pd.DataFrame(
+    {
+        "period": pd.to_datetime(["2026-02-01", "2026-03-01"]),
+        "from_stage": "look",
+        "to_stage": ["buy", "lost"],
+        "before": [0.5, 0.2],
+        "after": [0.5, 0.3],
+        "z": [0.1, 4.0],
+        "lower": [-0.1, 0.05],
+        "upper": [0.1, 0.15],
+        "plausible": [True, True],
+    }
+)
+CELLS = pd.DataFrame(
+    {
+        "from_stage": ["look", "buy"],
+        "to_stage": "lost",
+        "elsewhere": [0.2, 0.1],
+        "probability": [0.3, 0.4],
+        "effect": [0.1, 0.3],
+        "q_value": [0.001, 0.01],
+    }
+)
 
 
 def test_no_change_is_said_to_be_none():
     log = small_log(LOG)
-    assert "Too little" in words.change(pd.DataFrame(), log)["text"]
-    points = pd.DataFrame({"chosen": [False, False], "p_value": [0.4, 0.2]})
-    assert words.change(points, log)["p"] == "0.200"
+    assert "Too little" in words.change(pd.DataFrame(), time_tests(1, 1), CELLS, log)["text"]
+    found = words.change(POINTS, time_tests(0.2, 0.4), CELLS, log)
+    assert (found["q"], found["months"], found["differ"]) == ("0.200", "0.400", "do not differ")
+    drift = words.change(POINTS, time_tests(0.2, 0.01), CELLS, log)
+    assert "drift" in drift["differ"]
 
 
 def test_a_change_is_dated_and_named():
-    points = pd.DataFrame(
-        {
-            "period": pd.to_datetime(["2026-02-01", "2026-03-01"]),
-            "from_stage": "look",
-            "to_stage": ["buy", "lost"],
-            "before": [0.5, 0.2],
-            "after": [0.5, 0.3],
-            "p_value": [0.5, 0.0002],
-            "chosen": [False, True],
-        }
-    )
-    found = words.change(points, small_log(LOG))
+    found = words.change(POINTS, time_tests(0.0002, 0.001), CELLS, small_log(LOG))
     assert found["value"] == pytest.approx(0.1)
-    assert (found["origin"], found["target"], found["p"]) == ("Look", "Lost", "below 0.001")
+    assert (found["origin"], found["target"], found["q"]) == ("Look", "Lost", "below 0.001")
+    assert (found["low"], found["high"]) == (5, 15)
+    assert (found["first"], found["last"]) == tuple(POINTS["period"])
+    # the largest move is not the surest, and named too
+    assert (found["wide_origin"], found["wide_now"]) == ("Buy", 0.4)
+    alone = words.change(POINTS, time_tests(0.0002, 0.001), CELLS[:1], small_log(LOG))
+    assert "wide_origin" not in alone
+
+
+def test_a_date_that_all_months_together_do_not_bear_out_is_a_hint():
+    found = words.change(POINTS, time_tests(0.04, 0.27), CELLS, small_log(LOG))
+    assert "at most a hint" in found["sentence"]
+    assert found["months"] == "0.270"
+
+
+def test_the_tests_of_the_page_are_corrected_together():
+    rows = [
+        (c, 90 - 31 * m + d, s, "web")
+        for c in "abcdefghij"
+        for m in range(2)
+        for d, s in ((2, "look"), (1, "buy"))
+        if s == "look" or c in "abcde"
+    ]
+    log = small_log(rows)
+    monthly = stage_chains.monthly_moves(log)
+    by_group = stage_chains.stage_moves(log).assign(segment=lambda t: t["bucket"] % 2)
+    tests = stage_chains.chain_tests(
+        log, ["look", "buy"], by_group, monthly, POINTS.assign(p_value=0.04, effect=0.1)
+    )
+    assert set(tests["test"]) == {"homogeneity", "stationarity", "change"}
+    change = tests.set_index("test").loc["change"]
+    assert change["p_value"] == 0.04
+    assert change["q_value"] > 0.04
+    assert stage_chains.chain_tests(log, ["buy"], None, monthly, pd.DataFrame()).empty
+
+
+def test_the_table_of_groups_shows_the_shares_of_the_picture():
+    rows = [("g", b, "look", t, n) for b in range(30) for t, n in (("buy", 2), ("lost", 1))]
+    rows += [("h", b, "look", t, n) for b in range(30) for t, n in (("buy", 1), ("lost", 3))]
+    moves = pd.DataFrame(rows, columns=["segment", "bucket", "from_stage", "to_stage", "n"])
+    chains = stage_chains.segment_chains(moves, MarkovChain().fit(moves))
+    cells = markov_tests.moved_cells(moves, group="segment").assign(q_value=0.01)
+    shown = words.group_moves(cells, chains, small_log(LOG))["table"].set_index(
+        ["segment", "to_stage"]
+    )
+    drawn = chains["g"].summary("g").set_index("to_stage")
+    for name in ("probability", "lower", "upper"):
+        assert shown.loc[("g", "Buy"), name] == drawn.loc["buy", name]
 
 
 def test_the_credit_sentence_names_untouched_purchases_and_agreement():
     frame = pd.DataFrame(
         {"path": [["a"], [], ["b"]], "conversions": [5, 3, 1], "nulls": 0, "bucket": [0, 1, 2]}
     )
-    found = words.leading_credit(attribute(frame))
+    found = words.leading_credit(attribute(frame), small_log(LOG))
     assert found["level"] == "a"
     assert found["none"] == pytest.approx(3 / 9)
     assert "all models agree" in found["sentence"]
     assert found["n"] == 9
 
 
-def test_the_simple_rule_is_preferred_where_it_wins():
-    table = pd.DataFrame(
-        {"expected": [10.0], "lower": 9, "upper": 11, "observed": [12.0], "naive": [12.0]}
+def test_credit_leads_with_the_range_over_the_models():
+    frame = pd.DataFrame({"path": [["a", "b"], ["b"]], "conversions": [6, 3], "nulls": 1})
+    table = attribute(frame.assign(bucket=[0, 1]))
+    found = words.leading_credit(table, small_log(LOG))
+    shares = table[table["level"] == "b"]["share"]
+    assert (found["least"], found["most"]) == (shares.min(), shares.max())
+    assert "**{least:.1%} to {most:.1%}**" in found["sentence"]
+    assert (found["how"], found["other"]) == ("first touch", "last touch")
+
+
+def test_a_step_of_the_customers_own_is_not_offered_for_funding():
+    frame = pd.DataFrame(
+        {
+            "path": [["parcel", "ad", "cart"], ["parcel", "parcel", "cart"], ["cart"]],
+            "conversions": [3, 2, 9],
+            "nulls": 1,
+            "bucket": [0, 1, 2],
+        }
     )
-    made = SimpleNamespace(table=table, arrivals=pd.Series([3.0]), arrival_weeks=8)
-    said = words.forecasts([made, made], 8)
+    table = attribute(frame, dimension="touchpoint")
+    found = words.leading_credit(table, small_log(LOG))
+    assert (found["level"], found["funded"]) == ("cart", "ad")  # a parcel follows a purchase
+    own = words.leading_credit(table[table["level"] == "cart"], small_log(LOG))
+    assert "not one to fund." in own["sentence"]
+    channel = words.leading_credit(table.assign(dimension="channel"), small_log(LOG))
+    assert "fund" not in channel["sentence"]
+
+
+def weeks_of(observed, naive, **more) -> pd.DataFrame:
+    frame = {"stage": "look", "expected": [10.0], "lower": 9, "upper": 11}
+    return pd.DataFrame(frame | {"observed": observed, "naive": naive} | more)
+
+
+def made_of(table: pd.DataFrame) -> SimpleNamespace:
+    return SimpleNamespace(table=table, arrivals=pd.Series([3.0]), arrival_weeks=8)
+
+
+AHEAD = made_of(weeks_of([np.nan], [12.0]))
+
+
+def test_the_simple_rule_is_preferred_where_it_wins():
+    past = made_of(weeks_of([11.0], [11.0]))
+    said = words.forecasts([past, AHEAD], 8)
     assert "simple rule does as well" in said[0]["verdict"]
-    better = SimpleNamespace(**vars(made) | {"table": table.assign(naive=20.0)})
-    assert "beats" in words.forecasts([better, better], 8)[0]["verdict"]
+    better = made_of(weeks_of([11.0], [20.0]))
+    assert "beats" in words.forecasts([better, AHEAD], 8)[0]["verdict"]
+    assert "too narrow" not in words.forecasts([better, AHEAD], 8)[0]["text"]
     assert "too short" in words.forecasts([], 8)[0]["text"]
+    assert len(words.forecasts([AHEAD], 8)) == 1
 
 
-def test_the_longest_stay_admits_what_is_not_known_yet():
-    log = small_log(LOG)
-    curve = pd.DataFrame({"days": [1.0, 2.0], "survival": [0.8, 0.4]})
-    young = curve.assign(survival=[0.9, 0.8])
-    at_once = pd.DataFrame({"days": [0.0], "survival": [0.1]})
-    assert words.longest_stay({"look": curve, "buy": at_once}, log, 4)["days"] == 2
-    assert "fewer than half" in words.longest_stay({"look": young}, log, 4)["text"]
-    assert "within" in words.longest_stay({"look": at_once}, log, 4)["text"]
-    assert not np.isnan(words.longest_stay({"look": at_once}, log, 4)["days"])
+def test_a_forecast_that_failed_is_said_to_have_and_assumes_nothing():
+    said = words.forecasts([made_of(weeks_of([12.0], [12.0]))], 8)
+    assert len(said) == 1
+    assert "failed" in said[0]["verdict"]
+    assert "too narrow." in said[0]["text"]
+
+
+def test_the_stages_with_too_narrow_bands_are_named():
+    both = pd.concat([weeks_of([10.0], [20.0]), weeks_of([15.0], [20.0], stage="buy")])
+    said = words.forecasts([made_of(both), AHEAD], 8, str.title)
+    assert said[0]["misses"] == "Buy"
+    assert "too narrow (in {misses})" in said[0]["text"]
+
+
+def test_the_slowest_stage_is_the_one_whose_movers_take_longest():
+    curve = pd.DataFrame({"days": [1.0, 9.0], "probability": [0.1, 0.4]})
+    curve = curve.assign(lower=curve["probability"] - 0.05, upper=curve["probability"] + 0.05)
+    quick = curve.assign(days=[0.0, 1.0], probability=[0.5, 0.6])
+    said = words.longest_stay({"look": curve, "buy": quick}, small_log(LOG), 1)
+    assert (said["stage"], said["days"]) == ("Look", 9)
+    assert (said["silent"], round(said["share"], 6)) == ("Look", 0.6)
+    assert "within" in words.longest_stay({"buy": quick}, small_log(LOG), 1)["text"]
+    assert "No visit" in words.longest_stay({"buy": quick[:0]}, small_log(LOG), 1)["text"]
+
+
+def test_all_purchases_are_told_from_the_first():
+    # nine buy once, one buys eleven times, every five days
+    rows = [(c, 300, "buy", None) for c in "abcdefghi"]
+    rows += [("often", 300 - 5 * i, "buy", None) for i in range(11)]
+    log = small_log(rows)
+    gaps = repurchase.next_purchase_counts(log.events, log.as_of).to_pandas()
+    curves = {
+        repurchase.ANY: dwell.survival(gaps.assign(stage=repurchase.ANY), repurchase.ANY),
+        repurchase.FIRST: dwell.survival(gaps, repurchase.FIRST),
+    }
+    said = words.bought_again(curves, log)
+    assert said["value"] == pytest.approx(10 / 20)
+    assert said["first"] == pytest.approx(1 / 10)
+    assert (said["n"], said["days"]) == (20, 10)
+
+
+def test_silence_after_a_purchase_is_not_called_a_loss():
+    nexts = pd.DataFrame(
+        {
+            "stage": ["buy"] * 10 + ["look"] * 5,
+            "next_stage": ["lost"] * 5 + ["buy"] * 5 + ["lost"] * 5,
+            "probability": 0.6,
+            "expected_days": 2.0,
+        }
+    )
+    table = words.next_moves(nexts, small_log(LOG))["table"]
+    assert set(zip(table["stage"], table["next_stage"], strict=True)) == {
+        ("Buy", "nothing more"),
+        ("Buy", "another purchase"),
+        ("Look", "Lost"),
+    }

@@ -32,9 +32,11 @@ def silence_counts(
     visits: ir.Table,
     as_of: pd.Timestamp,
     inactivity: dt.timedelta,
-    repeats: bool = False,
 ) -> ir.Table:
     """Count what followed an event's silence, on the engine.
+
+    A further purchase within the visit is something that follows, too: a customer who buys again
+    is not lost.
 
     Parameters
     ----------
@@ -43,18 +45,22 @@ def silence_counts(
     as_of : Timestamp
     inactivity : timedelta
         Only events at least this long before ``as_of`` are counted: their silence is known.
-    repeats : bool
-        Whether a further event in the same stage counts as what comes next; for logs that know a
-        single stage.
 
     Returns
     -------
     Table
         ``stage, band`` (of the silence that followed the event, 0 to 12), ``next_stage`` (a stage
-        or ``lost``), ``n, days`` (sum of days from the event to the next stage).
+        or ``lost``; the stage itself when the next thing is a purchase in it), ``n, days`` (sum of
+        days from the event until then).
     """
     patience = int(inactivity.total_seconds())
     in_order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
+    later_in_visit = ibis.window(
+        group_by=["customer_id", "journey", "visit"],
+        order_by=["timestamp", "line"],
+        following=(1, None),
+    )
+    bought = events.purchase.ifelse(events.timestamp.epoch_seconds(), ibis.null("int64"))
     placed = events.select(
         "customer_id",
         "journey",
@@ -63,22 +69,22 @@ def silence_counts(
         "stage",
         at=events.timestamp.epoch_seconds(),
         following=events.timestamp.epoch_seconds().lead().over(in_order),
+        again=bought.min().over(later_in_visit),
     )
     silence = ibis.least(ibis.coalesce(placed.following - placed.at, patience), patience)
     placed = placed.mutate(silence=silence)
     placed = placed.filter(
         placed.timestamp <= ibis.timestamp(as_of - pd.Timedelta(seconds=patience))
     )
-    if repeats:
-        again = placed.silence < patience
-        known = placed.mutate(
-            next_stage=again.ifelse(placed.stage, LOST), until=placed.at + placed.silence
-        )
-    else:
-        ends = visits.filter(visits.next_stage.notnull()).select(
-            "customer_id", "journey", "visit", "next_stage", until=visits.left.epoch_seconds()
-        )
-        known = placed.join(ends, ["customer_id", "journey", "visit"])
+    ends = visits.select(
+        "customer_id", "journey", "visit", "next_stage", left=visits.left.epoch_seconds()
+    )
+    known = placed.join(ends, ["customer_id", "journey", "visit"])
+    known = known.mutate(
+        next_stage=known.again.notnull().ifelse(known.stage, known.next_stage),
+        until=ibis.coalesce(known.again, known.left),
+    )
+    known = known.filter(known.next_stage.notnull())
     known = known.mutate(band=(known.silence * STEPS / patience).floor().cast("int64"))
     return known.group_by(["stage", "band", "next_stage"]).agg(
         n=known.count(), days=((known.until - known.at) / DAY).sum()
@@ -135,12 +141,11 @@ def next_stages(log) -> pd.DataFrame:
     -------
     DataFrame
         ``customer_id, stage`` (where the customer is), ``next_stage`` (the likeliest, ``lost``
-        among them), ``probability``, ``expected_days`` until it, given that it comes,
-        ``lost_probability`` and ``silent_days``; by customer.
+        among them; the same stage: another purchase), ``probability``, ``expected_days`` until it,
+        given that it comes, ``lost_probability`` and ``silent_days``; by customer.
     """
     inactivity = log.dataset.journey.inactivity
-    single = log.visits.stage.nunique().execute() < 2
-    counts = silence_counts(log.events, log.visits, log.as_of, inactivity, repeats=single)
+    counts = silence_counts(log.events, log.visits, log.as_of, inactivity)
     table = outlook(counts.to_pandas(), inactivity)
     open_now = log.journeys.filter(log.journeys.end == "open")
     here = open_now.select("customer_id", stage=open_now.last_stage, ended=open_now.ended)

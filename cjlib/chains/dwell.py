@@ -16,7 +16,7 @@ from scipy.stats import norm
 from cjlib.errors import ParameterError
 from cjlib.uncertainty import bucket_array, ratio, resample
 
-OPEN = "open"
+OPEN, LOST, MOVED = "open", "lost", "moved"
 DAY = 86_400
 
 
@@ -172,12 +172,6 @@ def survival(
     )
 
 
-def median_days(curve: pd.DataFrame) -> float:
-    """Return when half of the visits have ended, NaN when the log is too young to tell."""
-    ended = curve.loc[curve["survival"] <= 0.5, "days"]
-    return float(ended.iloc[0]) if len(ended) else np.nan
-
-
 def cumulative_incidence(
     frame: pd.DataFrame, stage: str, *, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:
@@ -223,6 +217,37 @@ def cumulative_incidence(
             "upper": upper.ravel(),
         }
     ).sort_values(["exit", "days"], ignore_index=True)
+
+
+def moving_on(
+    frame: pd.DataFrame, stage: str, *, level: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Return the share of visits that have moved to another stage after so many days.
+
+    A silence ends a visit when the declared inactivity is over, which says nothing of what the
+    customer did: it is no move, and competes with moving.
+
+    Parameters
+    ----------
+    frame, stage, level, seed
+        As in `survival`.
+
+    Returns
+    -------
+    DataFrame
+        stage, days, probability, lower, upper; empty when no visit moved on.
+    """
+    left = frame["exit"].where(frame["exit"].isin([OPEN, LOST]), MOVED)
+    ways = cumulative_incidence(frame.assign(exit=left), stage, level=level, seed=seed)
+    return ways[ways["exit"] == MOVED].drop(columns="exit").reset_index(drop=True)
+
+
+def days_to_move(moving: pd.DataFrame, share: float = 0.5) -> float:
+    """Return when a share of those who move on have done so, NaN when nobody did."""
+    if moving.empty:
+        return np.nan
+    done = moving["probability"] >= share * moving["probability"].iloc[-1]
+    return float(moving.loc[done, "days"].iloc[0])
 
 
 def exit_rates(frame: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:

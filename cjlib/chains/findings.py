@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from cjlib.attribution.attribution import NONE, model_agreement
+from cjlib.attribution.touch_paths import OTHER
 from cjlib.chains.anticipation import summed
-from cjlib.chains.dwell import median_days
-from cjlib.chains.forecast import Forecast, backtest_score
+from cjlib.chains.dwell import days_to_move
+from cjlib.chains.forecast import Forecast, backtest_score, failed
 from cjlib.chains.markov import MarkovChain
-from cjlib.chains.repurchase import FIRST, share_within
+from cjlib.chains.repurchase import ANY, FIRST, share_within
 
-SURE = 0.05  # p- and q-values up to which something counts as found
+SURE = 0.05  # q-values up to which something counts as found
+MODELS = {"first": "first touch", "last": "last touch", "markov_1": "removal effect"}
+NARROW = 0.9  # share of figures inside bands of 95 % below which the bands are too narrow
 
 
 def p_text(p: float) -> str:
@@ -28,20 +31,23 @@ def _interval(row: pd.Series, value: str) -> dict:
 
 
 def loses_most(chain: MarkovChain, log) -> dict:
-    """Name the stage, before the purchase where there are such, that most visits end in."""
+    """Name the stage, before the purchase where there are such, that most visits end in.
+
+    After a purchase an end is a journey completed, so that is not called a loss.
+    """
     out = chain.summary().query("to_stage == 'lost'").sort_values("probability")
     before = out[out["from_stage"].isin(log.stages.before)]
     worst = (before if len(before) else out).iloc[-1]
     counted = chain.counts_[list(chain.states_).index(worst["from_stage"])].sum()
     if len(chain.counts_) == 2:
-        text = (
-            "**{value:.1%}** of the purchases ({lower:.1%} to {upper:.1%}, n {n:,}) were followed "
-        )
-        text += "by no other within {days} days."
+        text = "**{value:.1%}** of the purchases at least {days} days old ({lower:.1%} to "
+        text += "{upper:.1%}, n {n:,}) were followed by no other within {days} days."
     else:
-        text = "Of the stages before the purchase " if len(before) else "Of all stages "
-        text += "**{stage}** loses most: {value:.1%} of its visits ({lower:.1%} to {upper:.1%}, "
-        text += "n {n:,}) were the end of their journey."
+        text = "Of all stages journeys end most often in **{stage}**"
+        if len(before):
+            text = "Of the stages before the purchase **{stage}** loses most"
+        text += ": {value:.1%} of its visits ({lower:.1%} to {upper:.1%}, n {n:,}) were the end of "
+        text += "their journey."
     return _interval(worst, "probability") | {
         "name": "stage_that_loses_most",
         "stage": log.label(worst["from_stage"]),
@@ -51,34 +57,49 @@ def loses_most(chain: MarkovChain, log) -> dict:
     }
 
 
-def directions(flow: pd.DataFrame, stages: list[str]) -> dict:
-    """Say how many moves lead onward, back and out."""
+def directions(flow: pd.DataFrame, stages: list[str], log) -> dict:
+    """Say how many moves lead onward, back and out; from after the purchase to the next is onward.
+
+    Parameters
+    ----------
+    flow : DataFrame
+        ``from_stage, to_stage, n``.
+    stages : list of str
+        In order.
+    log : Log
+
+    Returns
+    -------
+    dict
+        Arguments of ``Report.say``.
+    """
     place = {stage: i for i, stage in enumerate(stages)}
     ahead = flow["to_stage"].map(place) - flow["from_stage"].map(place)
+    again = flow["from_stage"].isin(log.stages.after) & flow["to_stage"].isin(log.stages.purchase)
     total = flow["n"].sum()
+    text = "Of {n:,} moves, {onward:.0%} lead onward"
+    text += " ({again:.1%} from after a purchase to the purchase again)" if again.any() else ""
     return {
-        "text": "Of {n:,} moves, {onward:.0%} lead onward, {back:.0%} back to an earlier stage, "
-        "and "
-        "{lost:.0%} end the journey.",
+        "text": text + ", {back:.0%} back to an earlier stage, and {lost:.0%} end the journey.",
         "n": int(total),
-        "onward": flow["n"][ahead > 0].sum() / total,
-        "back": flow["n"][ahead < 0].sum() / total,
+        "onward": flow["n"][(ahead > 0) | again].sum() / total,
+        "again": flow["n"][again].sum() / total,
+        "back": flow["n"][(ahead < 0) & ~again].sum() / total,
         "lost": flow["n"][ahead.isna()].sum() / total,
     }
 
 
-def groups_differ(test: pd.DataFrame, segment_by: str) -> dict:
+def groups_differ(tests: pd.DataFrame, segment_by: str) -> dict:
     """Say whether groups move differently, and by how much more than by chance."""
-    joint = test.iloc[0]
-    found = joint["p_value"] <= SURE
+    joint = tests.query("test == 'homogeneity' and segment == 'all'").iloc[0]
+    found = joint["q_value"] <= SURE
     return {
-        "text": "Groups by {by} {verdict} (p {p}, by shuffling customers): {effect:.1%} of the "
-        "moves "
-        "go elsewhere than they would if all groups were alike; chance alone makes that "
-        "{chance:.1%}.",
+        "text": "Groups by {by} {verdict} (q {q}, by exchanging customers between groups): "
+        "{effect:.1%} of the moves go elsewhere than they would if all groups were alike; chance "
+        "alone makes that {chance:.1%}.",
         "by": segment_by.replace("_", " "),
         "verdict": "move differently" if found else "are not shown to move differently",
-        "p": p_text(joint["p_value"]),
+        "q": p_text(joint["q_value"]),
         "effect": joint["effect"],
         "chance": joint["effect_by_chance"],
     }
@@ -89,16 +110,26 @@ def surest(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells["q_value"] <= SURE]
 
 
-def group_moves(sure: pd.DataFrame, log, rows: int = 8) -> dict:
-    """Return the moves in which a group differs from all others, for ``Report.show``."""
-    names = {name: sure[name].map(log.label) for name in ("from_stage", "to_stage")}
-    columns = ["segment", "from_stage", "to_stage", "n", "probability", "elsewhere", "q_value"]
+def group_moves(sure: pd.DataFrame, chains: Mapping[str, MarkovChain], log, rows: int = 8) -> dict:
+    """Return the moves in which a group differs from all others, for ``Report.show``.
+
+    The shares are those of the groups' chains, as in the picture.
+    """
+    cell = ["segment", "from_stage", "to_stage"]
+    drawn = pd.concat(chains[name].summary(name) for name in sure["segment"].unique())
+    table = sure[[*cell, "n", "elsewhere", "q_value"]].merge(
+        drawn[[*cell, "probability", "lower", "upper"]], on=cell
+    )
+    names = {name: table[name].map(log.label) for name in cell[1:]}
+    shown = [*cell, "n", "probability", "lower", "upper", "elsewhere", "q_value"]
+    shares = dict.fromkeys(["probability", "lower", "upper", "elsewhere"], ".1%")
     return {
-        "table": sure.assign(**names)[columns],
-        "formats": {"probability": ".1%", "elsewhere": ".1%", "q_value": p_text},
-        "labels": {"segment": "group", "elsewhere": "all others", "q_value": "q"},
+        "table": table.assign(**names)[shown],
+        "formats": shares | {"q_value": p_text},
+        "labels": {"segment": "group", "n": "moves", "elsewhere": "all others", "q_value": "q"},
         "rows": rows,
-        "caption": "Moves in which a group differs from all others (q at most 0.05), surest first",
+        "caption": "Moves in which a group differs from all others (q at most 0.05), surest first; "
+        "the limits are of the group's own probability",
     }
 
 
@@ -110,34 +141,55 @@ def chances(absorption: pd.DataFrame, log) -> pd.DataFrame:
     return reached.assign(label=names.where(before, "next one, after " + names), before=before)
 
 
-def purchase_chances(reached: pd.DataFrame, log) -> list[dict]:
-    """Say from which stage before the purchase it is likeliest, and how many buy again."""
-    said = []
+def best_start(reached: pd.DataFrame, log) -> dict | None:
+    """Say from which stage before the purchase it is likeliest; None in a log without such."""
     before = reached[reached["before"]]
-    if len(before):
-        best = before.sort_values("probability").iloc[-1]
-        said.append(
-            _interval(best, "probability")
-            | {
-                "name": "purchase_from_best_stage",
-                "stage": log.label(best["from_stage"]),
-                "days": best["expected_days"],
-                "sentence": "From {stage}, **{value:.1%}** ({lower:.1%} to {upper:.1%}) reach the "
-                "purchase, those after {days:.1f} days on average.",
-            }
-        )
-    bought = reached[reached["from_stage"].isin(log.stages.purchase)]
-    if len(bought):
-        said.append(
-            _interval(bought.iloc[0], "probability")
-            | {
-                "name": "purchase_again_in_journey",
-                "days": log.dataset.journey.inactivity.days,
-                "sentence": "After a purchase, **{value:.1%}** ({lower:.1%} to {upper:.1%}) buy "
-                "again in the same journey, that is before a silence of {days} days.",
-            }
-        )
-    return said
+    if before.empty:
+        return None
+    best = before.sort_values("probability").iloc[-1]
+    return _interval(best, "probability") | {
+        "name": "purchase_from_best_stage",
+        "stage": log.label(best["from_stage"]),
+        "days": best["expected_days"],
+        "sentence": "From {stage}, **{value:.1%}** ({lower:.1%} to {upper:.1%}) reach the "
+        "purchase, those after {days:.1f} days on average.",
+    }
+
+
+def bought_again(curves: Mapping[str, pd.DataFrame], log) -> dict:
+    """Say how many purchases are followed by another before the silence that ends a journey.
+
+    Parameters
+    ----------
+    curves : mapping of str to DataFrame
+        ``survival`` of the days from any purchase, and from the first, to the next.
+    log : Log
+
+    Returns
+    -------
+    dict
+        Arguments of ``Report.finding``. Who buys often counts often among all purchases and once
+        among the first, so the two are said together.
+    """
+    days = log.dataset.journey.inactivity.days
+    value, lower, upper = share_within(curves[ANY], days)
+    first, least, most = share_within(curves[FIRST], days)
+    return {
+        "name": "purchase_again_in_journey",
+        "value": value,
+        "lower": lower,
+        "upper": upper,
+        "unit": "share",
+        "days": days,
+        "n": int(curves[ANY]["at_risk"].max()),
+        "first": first,
+        "least": least,
+        "most": most,
+        "sentence": "Of all purchases, **{value:.1%}** ({lower:.1%} to {upper:.1%}, n {n:,}) were "
+        "followed by another within {days} days, the silence that ends a journey; of the "
+        "customers' first purchases, {first:.1%} ({least:.1%} to {most:.1%}). Customers who buy "
+        "often count often among all purchases, and once among the first.",
+    }
 
 
 def second_purchase(gaps: pd.DataFrame, curve: pd.DataFrame, days: int) -> dict:
@@ -163,24 +215,47 @@ def busiest(stay: pd.DataFrame, log) -> str:
     return (before if len(before) else stay).groupby("stage")["n"].sum().idxmax()
 
 
-def longest_stay(curves: Mapping[str, pd.DataFrame], log, hours: float) -> dict:
-    """Name the stage whose visits last longest; times are known to so many hours."""
-    medians = pd.Series({stage: median_days(curve) for stage, curve in curves.items()})
-    slow = medians.fillna(float("inf")).idxmax()
-    if pd.isna(medians[slow]):
-        text = "In {stage} customers stay longest: fewer than half of the visits have ended yet. "
-    elif medians[slow] == 0:
-        text = "In every stage half of the visits have ended within {hours:.0f} h. "
-    else:
-        text = "In {stage} customers stay longest: half of the visits have ended after {days:.1f} "
-        text += "days. "
-    text += "A customer who is lost counts as staying until the silence is complete."
-    return {"text": text, "stage": log.label(slow), "days": medians[slow], "hours": hours}
+def longest_stay(moving: Mapping[str, pd.DataFrame], log, hours: float) -> dict:
+    """Name the stage that takes longest to move on from, and the one that silence ends most often.
+
+    Parameters
+    ----------
+    moving : mapping of str to DataFrame
+        Stage to its ``moving_on``.
+    log : Log
+    hours : float
+        To which times are known.
+
+    Returns
+    -------
+    dict
+        Arguments of ``Report.say``.
+    """
+    medians = pd.Series({stage: days_to_move(curve) for stage, curve in moving.items()})
+    if medians.isna().all():
+        return {"text": "No visit moved on to another stage."}
+    ends = pd.DataFrame({stage: one.iloc[-1] for stage, one in moving.items() if len(one)}).T
+    slow, silent = medians.idxmax(), ends["probability"].astype(float).idxmin()
+    text = "Those who move on take longest in {stage}: half of them have moved after {days:.1f} "
+    text += "days."
+    if medians[slow] <= max(hours, 1.0) / 24:
+        text = "In every stage half of those who move on have done so within {hours:.0f} h."
+    text += " Silence ends visits most often in {silent}: {share:.0%} "
+    text += "({low:.0%} to {high:.0%}) of its visits."
+    return {
+        "text": text,
+        "stage": log.label(slow),
+        "days": medians[slow],
+        "hours": max(hours, 1.0),
+        "silent": log.label(silent),
+        "share": 1 - ends.loc[silent, "probability"],
+        "low": 1 - ends.loc[silent, "upper"],
+        "high": 1 - ends.loc[silent, "lower"],
+    }
 
 
-def memory(test: pd.DataFrame) -> dict:
-    """Say whether a longer history foresees customers held out better."""
-    row = test.iloc[0]
+def memory(row: pd.Series) -> dict:
+    """Say whether a longer history foresees customers held out better; one row of the tests."""
     order = row["test"].split()[1]
     if not row["df"]:
         return {
@@ -190,10 +265,9 @@ def memory(test: pd.DataFrame) -> dict:
         }
     helps = row["held_out_lower"] > 0
     return {
-        "text": "Knowing the last {order} stages instead of the last {fewer} {verdict}: it "
-        "makes the "
-        "next stages of customers held out {gain:+.1%} likelier ({low:+.1%} to {high:+.1%}; "
-        "n {n:,} moves, p {p}).",
+        "text": "Knowing the last {order} stages instead of the last {fewer} {verdict}: it makes "
+        "the next stages of customers held out {gain:+.1%} likelier ({low:+.1%} to {high:+.1%}; "
+        "n {n:,} moves, q {q}).",
         "order": order,
         "fewer": "one" if order == "2" else str(int(order) - 1),
         "verdict": "helps" if helps else "does not help",
@@ -201,17 +275,21 @@ def memory(test: pd.DataFrame) -> dict:
         "low": row["held_out_lower"],
         "high": row["held_out_upper"],
         "n": int(row["n"]),
-        "p": p_text(row["p_value"]),
+        "q": p_text(row["q_value"]),
     }
 
 
-def change(points: pd.DataFrame, log) -> dict:
-    """Say when the moves changed, and which of them most surely.
+def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) -> dict:
+    """Say when the moves changed, how surely, and which of them.
 
     Parameters
     ----------
     points : DataFrame
         Of ``change_points``; empty when there was too little to compare.
+    tests : DataFrame
+        Of ``chain_tests``.
+    cells : DataFrame
+        Of ``cells_since`` for the surest date.
     log : Log
 
     Returns
@@ -221,59 +299,143 @@ def change(points: pd.DataFrame, log) -> dict:
     """
     if points.empty:
         return {"text": "Too little to compare: one stage, or too few months."}
-    if not points["chosen"].any():
-        return {
-            "text": "No change is found: the surest cut has a p-value of {p}.",
-            "p": p_text(points["p_value"].min()),
-        }
-    point = points[points["chosen"]].iloc[0]
-    return {
+    q_values = tests.query("segment == 'all'").set_index("test")["q_value"]
+    search, months = q_values["change"], q_values["stationarity"]
+    overall = {"q": p_text(search), "months": p_text(months)}
+    if not search <= SURE:
+        text = "No change is found: the surest date has q {q}. "
+        text += "Compared together, the months {differ} (q {months})."
+        differ = "do differ, so a slow drift may be there" if months <= SURE else "do not differ"
+        return overall | {"text": text, "differ": differ}
+    point, plausible = points.loc[points["z"].abs().idxmax()], points[points["plausible"]]
+    if months <= SURE:
+        text = "The moves changed (q {q}; all months compared together: q {months}), most surely "
+    else:
+        text = "There is at most a hint of a change: one date stands out (q {q}), yet compared "
+        text += (
+            "together the months do not differ (q {months}). If there was one, it was likeliest "
+        )
+    text += "at **{date.day} {date:%B %Y}**"
+    if len(plausible) > 1:
+        text += ", though any month from {first:%B %Y} to {last:%B %Y} could be the first"
+    text += ". The surest move is from {origin} to {target}: {then:.1%} before, **{now:.1%}** "
+    text += "since ({points:+.1f} percentage points, {low:+.1f} to {high:+.1f})."
+    found = overall | {
         "name": "change",
         "value": point["after"] - point["before"],
+        "lower": point["lower"],
+        "upper": point["upper"],
         "unit": "share",
         "date": point["period"],
-        "p": p_text(point["p_value"]),
+        "first": plausible["period"].min(),
+        "last": plausible["period"].max(),
         "origin": log.label(point["from_stage"]),
         "target": log.label(point["to_stage"]),
         "then": point["before"],
         "now": point["after"],
-        "sentence": "The moves changed at **{date.day} {date:%B %Y}** (p {p}), most surely from "
-        "{origin} to {target}: {then:.1%} before, **{now:.1%}** since.",
+        "points": 100 * (point["after"] - point["before"]),
+        "low": 100 * point["lower"],
+        "high": 100 * point["upper"],
+        "sentence": text,
+    }
+    sure = surest(cells)
+    largest = sure.loc[sure["effect"].abs().idxmax()] if len(sure) else point
+    if (largest["from_stage"], largest["to_stage"]) == (point["from_stage"], point["to_stage"]):
+        return found
+    return found | {
+        "wide_origin": log.label(largest["from_stage"]),
+        "wide_target": log.label(largest["to_stage"]),
+        "wide_then": largest["elsewhere"],
+        "wide_now": largest["probability"],
+        "sentence": text + " The largest is from {wide_origin} to {wide_target}: {wide_then:.1%} "
+        "before, {wide_now:.1%} since.",
     }
 
 
-def leading_credit(table: pd.DataFrame, model: str = "markov_1") -> dict:
-    """Say what the level with most credit gets, by the removal effect and by all models."""
+def leading_credit(table: pd.DataFrame, log, model: str = "markov_1") -> dict:
+    """Say what the level with most credit gets, by all models and by the removal effect."""
     dimension = table["dimension"].iloc[0]
-    lead = model_agreement(table).query("level != @NONE").iloc[0]
+    agreement = model_agreement(table)
+    named = agreement[~agreement["level"].isin([NONE, OTHER])]
+    agreement = named if len(named) else agreement
+    lead = agreement.iloc[0]
     best = table[(table["model"] == model) & (table["level"] == lead["level"])].iloc[0]
     part = table[table["model"] == model]
     none = part.loc[part["level"] == NONE, "share"].sum()
-    agree = lead["highest"] - lead["lowest"] < 0.005
-    others = "all models agree." if agree else "over all models with {least:.1%} ({how}) to "
-    others += "" if agree else "{most:.1%} ({other})."
-    return _interval(best, "share") | {
+    text = "Of {n:,.0f} purchases, the {dimension} {level} is credited with "
+    if lead["highest"] - lead["lowest"] < 0.005:
+        text += "**{value:.1%}**: all models agree"
+    else:
+        text += "**{least:.1%} to {most:.1%}**, by the model ({how} to {other}); {value:.1%} by "
+        text += "the removal effect"
+    text += " (95% interval of that model alone: {lower:.1%} to {upper:.1%})."
+    text += " {none:.1%} of the purchases had no touch before them." if none else ""
+    found = _interval(best, "share") | {
         "name": f"credit_{dimension}",
         "dimension": dimension,
         "level": best["level"],
         "n": part["conversions"].sum(),
         "least": lead["lowest"],
         "most": lead["highest"],
-        "how": lead["lowest_model"].replace("_", " "),
-        "other": lead["highest_model"].replace("_", " "),
+        "how": _model(lead["lowest_model"]),
+        "other": _model(lead["highest_model"]),
         "none": none,
-        "sentence": "Of {n:,.0f} purchases, the {dimension} {level} is credited with "
-        "**{value:.1%}** by the removal effect ({lower:.1%} to {upper:.1%}); "
-        + others
-        + (" {none:.1%} of the purchases had no touch before them." if none else ""),
+    }
+    if dimension == "touchpoint":
+        found |= _steps_of_customers(agreement, log)
+        text += found.pop("steps")
+    return found | {"sentence": text}
+
+
+def _model(name: str) -> str:
+    """Return a model's name in words."""
+    return MODELS.get(name, name.replace("markov_", "removal effect of order ").replace("_", " "))
+
+
+def _steps_of_customers(agreement: pd.DataFrame, log) -> dict:
+    """Say that a step which customers take is not to be funded, and what the company starts."""
+    known = log.dataset.touchpoints
+    starts = agreement["level"].map({name: one.initiator for name, one in known.items()})
+    stages = agreement["level"].map({name: one.stage for name, one in known.items()})
+    if starts.iloc[0] != "customer":
+        return {"steps": ""}
+    started = agreement[(starts == "company") & stages.isin(log.stages.before)]
+    if started.empty:
+        return {"steps": " It is a step that customers take themselves, not one to fund."}
+    first = started.iloc[0]
+    return {
+        "steps": " It is a step that customers take themselves, not one to fund; of those that the "
+        "company starts before a purchase, {funded} gets most: {fund_least:.1%} to "
+        "{fund_most:.1%}.",
+        "funded": first["level"],
+        "fund_least": first["lowest"],
+        "fund_most": first["highest"],
     }
 
 
-def forecasts(made: Sequence[Forecast], weeks: int) -> list[dict]:
-    """Say how the forecast of one horizon ago fared, and what the new one assumes."""
+def forecasts(made: Sequence[Forecast], weeks: int, label=str) -> list[dict]:
+    """Say how the forecast of one horizon ago fared, and what the new one assumes.
+
+    Parameters
+    ----------
+    made : sequence of Forecast
+        Of ``forecast_and_backtest``.
+    weeks : int
+        Of the horizon.
+    label : callable
+        From a stage to what is shown.
+
+    Returns
+    -------
+    list of dict
+        Arguments of ``Report.say``.
+    """
     if not made:
         return [{"text": "The log is too short for a forecast: fewer than four weeks."}]
-    said = [] if len(made) == 1 else [_backtest(made[0], weeks)]
+    past = [one.table for one in made if one.table["observed"].notna().any()]
+    said = [_backtest(table, weeks, label) for table in past]
+    if past and failed(past[0]):
+        return said
     assumed = {
         "text": "Assumed per week: {sum:,.0f} customers newly or again active, the average of the "
         "last {weeks} weeks.",
@@ -283,37 +445,53 @@ def forecasts(made: Sequence[Forecast], weeks: int) -> list[dict]:
     return [*said, assumed]
 
 
-def _backtest(made: Forecast, weeks: int) -> dict:
-    score = backtest_score(made.table)
-    won = score["error"] < score["naive_error"]
-    verdict = (
-        "The chain beats the simple rule."
-        if won
-        else "The simple rule does as well or better here: plan with today's numbers, and take the "
-        "bands for how far they may move."
-    )
+def _backtest(table: pd.DataFrame, weeks: int, label) -> dict:
+    score = backtest_score(table)
+    inside = table["observed"].between(table["lower"], table["upper"])
+    inside = inside.groupby(table["stage"], sort=False).mean()
+    few = inside.index[inside < NARROW]
+    if failed(table):
+        verdict = "The forecast failed, so none is made for the weeks ahead."
+    elif score["error"] < score["naive_error"]:
+        verdict = "The chain beats the simple rule."
+    else:
+        verdict = "The simple rule does as well or better here: plan with today's numbers."
+    where = ""
+    if score["coverage"] < NARROW:
+        where = " The band is too narrow"
+        part = " (in {misses})" if len(few) < len(inside) else ", in every stage"
+        where += part + "." if len(inside) > 1 else "."
     return score | {
         "text": "Back-test over the last {weeks} weeks: {coverage:.0%} of {cells} figures lay "
-        "inside their 95 % band. The forecast was off by {error:.1%} of the customers, the simple "
-        "rule “as many as today” by {naive_error:.1%}. {verdict}",
+        "inside their 95 % band." + where + " The forecast was off by {error:.1%} of the "
+        "customers, the simple rule “as many as today” by {naive_error:.1%}. {verdict}",
         "weeks": weeks,
+        "misses": ", ".join(label(stage) for stage in few),
         "verdict": verdict,
     }
 
 
 def under_way(nexts: pd.DataFrame) -> dict:
-    """Say how many journeys are open and for how many the loss is likeliest."""
+    """Say how many journeys are open and for how many the silence is likeliest."""
     return {
-        "text": "{n:,} customers are under way; for {lost:,} of them the likeliest is to be lost.",
+        "text": "{n:,} customers are under way; for {lost:,} of them silence is likeliest: lost "
+        "before a purchase, nothing more after one.",
         "n": len(nexts),
         "lost": int((nexts["next_stage"] == "lost").sum()),
     }
 
 
 def next_moves(nexts: pd.DataFrame, log) -> dict:
-    """Return what comes next by stage, for ``Report.show``."""
+    """Return what comes next by stage, for ``Report.show``; a purchase may follow a purchase."""
     table = summed(nexts, log.dataset.privacy.smallest_group)
-    names = {name: table[name].map(log.label) for name in ("stage", "next_stage")}
+    again = table["next_stage"] == table["stage"]
+    after = table["stage"].isin([*log.stages.purchase, *log.stages.after])
+    following = table["next_stage"].map(log.label)
+    following = following.mask(after & (table["next_stage"] == "lost"), "nothing more")
+    names = {
+        "stage": table["stage"].map(log.label),
+        "next_stage": following.mask(again, "another purchase"),
+    }
     return {
         "table": table.assign(**names),
         "formats": {"probability": ".0%", "expected_days": ".1f"},

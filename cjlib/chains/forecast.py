@@ -16,6 +16,7 @@ from cjlib.uncertainty import bucket_array
 
 PRIOR = 0.5  # pseudo-customers per row, spread over all cells, so that no row is empty
 DRAWS = 1_000
+FAR_OFF = 0.5  # share of figures inside their band below which the band is no band
 COLUMNS = ["period", "stage", "expected", "lower", "upper", "observed", "naive", "kind"]
 
 
@@ -150,10 +151,18 @@ def forecast_and_backtest(
     Returns
     -------
     list of Forecast
-        Back-test and forecast, or the latter alone, or none, as far as the log is long enough.
+        Back-test and forecast, or the latter alone, or none, as far as the log is long enough. A
+        forecast whose back-test failed is withheld.
     """
     made = [forecast(snapshots, stages, horizon=horizon, at=at, seed=seed) for at in (-horizon, 0)]
-    return [one for one in made if one is not None]
+    made = [one for one in made if one is not None]
+    return made[:1] if len(made) > 1 and failed(made[0].table) else made
+
+
+def failed(table: pd.DataFrame) -> bool:
+    """Return whether a back-test is no better than today's numbers and its bands hold little."""
+    score = backtest_score(table)
+    return score["error"] >= score["naive_error"] and score["coverage"] < FAR_OFF
 
 
 def joined(made: Sequence[Forecast]) -> pd.DataFrame:

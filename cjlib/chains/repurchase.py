@@ -12,7 +12,8 @@ import ibis.expr.types as ir
 import pandas as pd
 
 DAY = 86_400
-FIRST, LATER = "the first purchase", "a later purchase"
+FIRST, LATER, ANY = "the first purchase", "a later purchase", "any purchase"
+WITHOUT = ", nothing bought"  # of a visit to a purchase stage
 AGAIN, OPEN = "purchase", "open"
 
 
@@ -55,6 +56,8 @@ def repeat_counts(
 ) -> ir.Table:
     """Count the purchases followed by another within the same visit, as moves of a stage to itself.
 
+    Purchases of one day are one: the lines of a basket do not follow each other.
+
     Parameters
     ----------
     events : Table
@@ -72,19 +75,46 @@ def repeat_counts(
         ``transition_counts`` and ``move_days``.
     """
     bought = events.filter(events.purchase)
-    in_visit = ibis.window(
-        group_by=["customer_id", "journey", "visit"], order_by=["timestamp", "line"]
+    bought = bought.mutate(day=bought.timestamp.truncate("D"))
+    days = ["customer_id", "journey", "visit", "stage", "day"]
+    bought = bought.group_by(list(dict.fromkeys([*by, *days]))).agg(
+        timestamp=bought.timestamp.min()
     )
+    in_visit = ibis.window(group_by=["customer_id", "journey", "visit"], order_by="timestamp")
     following = bought.timestamp.lead().over(in_visit)
-    days = (following.epoch_seconds() - bought.timestamp.epoch_seconds()) / DAY
+    passed = (following.epoch_seconds() - bought.timestamp.epoch_seconds()) / DAY
     pairs = bought.select(
-        *by, "customer_id", "timestamp", from_stage="stage", to_stage="stage", passed=days
+        *by, "customer_id", "timestamp", from_stage="stage", to_stage="stage", passed=passed
     )
     settled = pairs.timestamp < ibis.timestamp(pd.Timestamp(as_of) - pd.Timedelta(inactivity))
     pairs = pairs.filter(pairs.passed.notnull() & settled)
     return pairs.group_by([*by, "from_stage", "to_stage"]).agg(
         n=pairs.count(), customers=pairs.customer_id.nunique(), days=pairs.passed.sum()
     )
+
+
+def purchases_apart(visits: ir.Table) -> ir.Table:
+    """Tell the visits of a purchase stage in which something was bought from the others.
+
+    An approval or an invoice is in the purchase stage too; a customer who comes back to it has not
+    bought again.
+
+    Parameters
+    ----------
+    visits : Table
+        Stage visits of a log.
+
+    Returns
+    -------
+    Table
+        The same; visits of a purchase stage without a purchase have a ``stage`` of their own, also
+        as ``next_stage``.
+    """
+    idle = (visits.role == "purchase") & (visits.purchases == 0)
+    named = visits.mutate(stage=idle.ifelse(visits.stage + WITHOUT, visits.stage))
+    in_order = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
+    following = named.stage.lead().over(in_order)
+    return named.mutate(next_stage=ibis.coalesce(following, named.next_stage))
 
 
 def kinds(gaps: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ A segment may only use what was known at a customer's first event: dividing by s
 happened later (who bought, who complained) would find differences that the division made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -15,7 +15,7 @@ from cjlib import journeys
 from cjlib.chains import markov_tests
 from cjlib.chains.markov import MarkovChain
 from cjlib.chains.questions import purchase_question, return_question
-from cjlib.chains.repurchase import repeat_counts
+from cjlib.chains.repurchase import purchases_apart, repeat_counts
 from cjlib.errors import ParameterError
 from cjlib.published import TABLES
 
@@ -30,11 +30,12 @@ def stage_moves(
     groups: ir.Table | None = None,
     repeats: bool | None = None,
 ) -> pd.DataFrame:
-    """Count the moves of everybody or of groups, repeated purchases too where they matter.
+    """Count the moves of everybody or of groups, between stages or from purchase to purchase.
 
     Visits merge the purchases of one visit. In a log of one stage the only move would then be
     ``lost``, and the question whether a purchase is followed by another would overlook most: there
-    a further purchase of the same visit is a move from the stage to itself.
+    a further purchase of the same visit is a move from the stage to itself. That question is not
+    about visits of the purchase stage in which nothing was bought, either.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def stage_moves(
     groups : Table, optional
         ``customer_id, segment``; counts by segment then.
     repeats : bool, optional
-        Whether to count repeated purchases; by default in a log of one stage alone.
+        True: purchases are what counts, repeated ones too, and visits of a purchase stage without
+        one are a state of their own. By default repeated ones count in a log of one stage alone.
 
     Returns
     -------
@@ -52,6 +54,8 @@ def stage_moves(
         ``bucket, from_stage, to_stage, n``, what ``count`` adds, and ``segment`` for groups.
     """
     visits, events, by = log.visits, log.events, ["bucket"]
+    if repeats:
+        visits = purchases_apart(visits)
     if groups is not None:
         visits, events = (t.inner_join(groups, "customer_id") for t in (visits, events))
         by = ["segment", "bucket"]
@@ -64,17 +68,13 @@ def stage_moves(
     return pd.concat([moves, further], join="inner", ignore_index=True)
 
 
-def outcomes(
-    chains: Mapping[str, MarkovChain], again: Mapping[str, MarkovChain], stages, days: np.ndarray
-) -> pd.DataFrame:
+def outcomes(chains: Mapping[str, MarkovChain], stages, days: np.ndarray) -> pd.DataFrame:
     """Ask every chain whether the purchase, and after it the next one, comes before the loss.
 
     Parameters
     ----------
     chains : mapping of str to MarkovChain
-        Segment to its chain; ``all`` is everybody.
-    again : mapping of str to MarkovChain
-        The same with repeated purchases, for the question after a purchase.
+        Segment to its chain, of the moves with purchases told apart; ``all`` is everybody.
     stages : StageModel
     days : ndarray, shape (S, S)
         Mean days of each move.
@@ -84,10 +84,12 @@ def outcomes(
     DataFrame
         The published table ``absorption``, and expected_steps.
     """
-    asked = [(purchase_question, name, chain) for name, chain in chains.items()]
-    asked += [(return_question, name, chain) for name, chain in again.items()]
     return pd.concat(
-        (question(chain, stages, days=days, segment=name) for question, name, chain in asked),
+        (
+            question(chain, stages, days=days, segment=name)
+            for question in (purchase_question, return_question)
+            for name, chain in chains.items()
+        ),
         ignore_index=True,
     )
 
@@ -145,12 +147,15 @@ def largest_segments(segments: ir.Table, smallest: int, most: int = 5) -> ir.Tab
     Returns
     -------
     Table
-        ``customer_id, segment``; the segments not kept are ``(other)``.
+        ``customer_id, segment``; the segments not kept are ``(other)``, left out where even
+        together they have fewer customers than ``smallest``.
     """
     sizes = segments.group_by("segment").agg(n=segments.customer_id.nunique())
     sizes = sizes.order_by([sizes.n.desc(), sizes.segment]).to_pandas()
     kept = sizes[sizes["n"] >= smallest]["segment"].head(most).tolist()
     large = segments.segment.isin(kept) if kept else ibis.literal(False)
+    if sizes["n"][~sizes["segment"].isin(kept)].sum() < smallest:
+        return segments.filter(large)
     return segments.mutate(segment=large.ifelse(segments.segment, OTHER))
 
 
@@ -197,6 +202,58 @@ def cells_since(monthly: pd.DataFrame, date: pd.Timestamp) -> pd.DataFrame:
     return markov_tests.moved_cells(side, group="since").query("since").reset_index(drop=True)
 
 
-def all_tests(tests: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join the tests into the published table, corrected together; empty when there are none."""
+def monthly_moves(log) -> pd.DataFrame:
+    """Count the moves by the month in which the stage was entered.
+
+    Parameters
+    ----------
+    log : Log
+
+    Returns
+    -------
+    DataFrame
+        ``period, bucket, from_stage, to_stage, n, customers``.
+    """
+    visits = log.visits.mutate(period=log.visits.started.truncate("M"))
+    return journeys.transition_counts(visits, by=["period", "bucket"]).to_pandas()
+
+
+def chain_tests(
+    log,
+    stages: Sequence[str],
+    by_group: pd.DataFrame | None,
+    monthly: pd.DataFrame,
+    points: pd.DataFrame,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test groups, memory and time, all corrected together.
+
+    Parameters
+    ----------
+    log : Log
+    stages : sequence of str
+        Those seen.
+    by_group : DataFrame or None
+        Moves by segment and bucket.
+    monthly : DataFrame
+        Of `monthly_moves`.
+    points : DataFrame
+        Of ``change_points``, empty where there is nothing to compare.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        The published table ``markov_tests``; empty when nothing could be tested.
+    """
+    tests = []
+    if by_group is not None:
+        tests.append(markov_tests.homogeneity_test(by_group, seed=seed))
+    for order in (2, 3) if len(stages) > 2 else ():
+        runs = journeys.ngram_counts(log.visits, order, by=["bucket"]).to_pandas()
+        if len(runs):
+            tests.append(markov_tests.order_test(runs, n_permutations=499, seed=seed))
+    if len(points):
+        tests.append(markov_tests.stationarity_test(monthly, seed=seed))
+        tests.append(markov_tests.change_test(points))
     return markov_tests.as_family(*tests) if tests else pd.DataFrame(columns=TABLES["markov_tests"])

@@ -10,13 +10,14 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from cjlib.plots.markov import transition_heatmap
+from cjlib.plots.markov import below, transition_heatmap
 from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, interval_bars, percent_axis, shorten
 
 Label = Callable[[str], str]
 LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
 FAINT = 0.02  # of that move: what is not drawn
+AGREE = 0.005  # share by which models may differ and still agree
 
 
 def journey_flow(
@@ -24,8 +25,9 @@ def journey_flow(
     stages: Sequence[str],
     colors: Sequence[str],
     *,
+    before: Sequence[str] = (),
     label: Label = str,
-    title: str = "The journey: onward above, back below, lost in red",
+    title: str = "The journey: to later stages above, to earlier ones below, ends in red",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the stages in order and the customers who move between them.
@@ -38,6 +40,8 @@ def journey_flow(
         In order, as many as ``colors``.
     colors : sequence of str
         One per stage.
+    before : sequence of str
+        Stages before the purchase: an end is a loss there, and elsewhere an end.
     label : callable
         From a stage's name to what is shown.
     title : str
@@ -61,7 +65,8 @@ def journey_flow(
         if move.to_stage == LOST:
             drop = {"color": BAD, "linewidth": width, "alpha": 0.85, "solid_capstyle": "butt"}
             ax.plot([start, start], [-0.2, -0.5], **drop)
-            text = f"lost\n{move.customers:,.0f}"
+            word = "lost" if move.from_stage in before else "ended here"
+            text = f"{word}\n{move.customers:,.0f}"
             ax.text(start, -0.53, text, ha="center", va="top", color=BAD, fontsize=9)
             continue
         end = place[move.to_stage]
@@ -145,13 +150,19 @@ def segment_heatmaps(
     -------
     ndarray of Axes
     """
+    drawn = chains[: axes.size]
+    everywhere = pd.concat(chain.summary(name) for name, chain in drawn).query("n > 0")
+    frame = tuple(
+        [state for state in drawn[0][1].states_ if state in set(everywhere[side])]
+        for side in ("from_stage", "to_stage")
+    )
     for place, ax in enumerate(axes.ravel()):
         if place >= len(chains):
             ax.axis("off")
             continue
         name, chain = chains[place]
-        title = f"{shorten(name, 26)} (n {chain.counts_.sum():,.0f})"
-        transition_heatmap(chain, label=label, title=title, detail=False, ax=ax)
+        title = f"{shorten(name, 22)} ({chain.counts_.sum():,.0f} moves)"
+        transition_heatmap(chain, label=label, title=title, detail=False, frame=frame, ax=ax)
         ax.set(xlabel="", ylabel="")
         ax.set_title(title, fontsize=10.5)
         ax.set_xticklabels(ax.get_xticklabels(), rotation=30, ha="right", fontsize=9)
@@ -205,18 +216,20 @@ def return_curves(
     longest = float(curves["days"].max()) if longest is None else longest
     for stage, color in zip(dict.fromkeys(curves["stage"]), (ACCENT, GOOD), strict=False):
         part = curves[(curves["stage"] == stage) & (curves["days"] <= longest)]
+        if not part["exits"].any():
+            continue
         days = np.r_[0, part["days"]]
         share, low, high = (1 - np.r_[1, part[c]] for c in ("survival", "upper", "lower"))
         ax.step(days, share, where="post", color=color, linewidth=2, label=f"after {stage}")
         ax.fill_between(days, low, high, step="post", color=color, alpha=0.18, linewidth=0)
     ax.set(xlim=(0, longest), ylim=(0, None), xlabel="days since the purchase")
     ax.set(ylabel="have bought again", title="Who buys again, and when")
-    percent_axis(ax.yaxis, 2 if 1 - curves["survival"].min() < 0.02 else 0)
-    ax.legend(frameon=False, loc="upper left")
+    percent_axis(ax.yaxis)
+    below(ax)
     return ax
 
 
-def attribution_dots(
+def attribution_ranges(
     table: pd.DataFrame,
     *,
     highlight: str = "markov_1",
@@ -225,14 +238,14 @@ def attribution_dots(
     title: str = "Who gets the credit for the purchases",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw every model's share per level, one of them with its interval.
+    """Draw the range of the models' shares per level, and three of them by name.
 
     Parameters
     ----------
     table : DataFrame
         Of ``attribute``, one dimension.
     highlight : str
-        The model to draw with its interval.
+        The model to draw large and to order by.
     label : callable
         From a level to what is shown.
     levels : int
@@ -243,30 +256,30 @@ def attribution_dots(
     Returns
     -------
     Axes
+        Where all models agree a level is one dot.
     """
     ax = plt.gca() if ax is None else ax
-    main = table[table["model"] == highlight].sort_values("share", ascending=False).head(levels)
-    order = list(main["level"])
-    rows = np.arange(len(order))
-    others = table[(table["model"] != highlight) & table["level"].isin(order)]
-    span = table[table["level"].isin(order)].groupby("level")["share"].agg(["min", "max"])
-    ax.hlines(rows, span.loc[order, "min"], span.loc[order, "max"], color="#d5dbe1", linewidth=5)
-    marks = iter("ov^sDPX*<>")
-    for model in dict.fromkeys(others["model"]):
-        part = others[others["model"] == model].set_index("level")["share"].reindex(order)
-        name = model.replace("_", " ")
-        ax.scatter(part, rows, marker=next(marks), s=26, color=MUTED, label=name, zorder=3)
-    if main["lower"].notna().any():
-        ax.hlines(rows, main["lower"], main["upper"], color=ACCENT, linewidth=2.2, zorder=4)
-    name = f"removal effect, order {highlight.removeprefix('markov_')}"
-    name = name if highlight.startswith("markov_") else highlight.replace("_", " ")
-    ax.scatter(main["share"], rows, s=52, color=ACCENT, label=name, zorder=5)
-    ax.set_yticks(rows, [shorten(label(level), 26) for level in order])
+    shares = table.pivot_table(index="level", columns="model", values="share")
+    shares = shares.sort_values(highlight, ascending=False, kind="stable").head(levels)
+    rows, least, most = np.arange(len(shares)), shares.min(axis=1), shares.max(axis=1)
+    ax.hlines(rows, least, most, color="#c3ccd4", linewidth=6, label="all models")
+    apart = (most - least >= AGREE).to_numpy()
+    for model, marker in (("first", "<"), ("last", ">")):
+        if model in shares and apart.any():
+            dots = shares[model].to_numpy()[apart]
+            ax.scatter(
+                dots, rows[apart], marker=marker, s=40, color=INK, label=f"{model} touch", zorder=4
+            )
+    order = highlight.removeprefix("markov_")
+    name = "removal effect" if order != highlight else highlight.replace("_", " ")
+    ax.scatter(shares[highlight], rows, s=52, color=ACCENT, label=name, zorder=5)
+    ax.set_yticks(rows, [shorten(label(level), 26) for level in shares.index])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set(xlabel="share of all purchases", title=title, xlim=(0, None))
     percent_axis(ax.xaxis)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+    if apart.any():
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     return ax
 
 
@@ -284,9 +297,9 @@ def forecast_panels(
     history : DataFrame
         ``period, stage, customers`` as seen.
     tables : sequence of DataFrame
-        Back-test and forecast: ``period, stage, expected, lower, upper``.
+        Back-test and forecast: ``period, stage, expected, lower, upper, observed``.
     axes : sequence of Axes
-        One per stage of the tables, in their order.
+        Three in a row, one per stage of the tables, in their order.
     label : callable
 
     Returns
@@ -297,27 +310,24 @@ def forecast_panels(
     for place, (ax, stage) in enumerate(zip(axes, stages, strict=False)):
         seen = history[history["stage"] == stage]
         ax.plot(seen["period"], seen["customers"], color=INK, linewidth=1.6, label="seen")
-        for kind, table in enumerate(tables):
+        for table in tables:
             part = table[table["stage"] == stage]
-            band = f"95 % band{' (back-test)' if kind == 0 and len(tables) > 1 else ''}"
-            shade = MUTED if kind == 0 and len(tables) > 1 else ACCENT
-            ax.fill_between(
-                part["period"],
-                part["lower"],
-                part["upper"],
-                color=shade,
-                alpha=0.3,
-                linewidth=0,
-                label=band,
-            )
+            past = part["observed"].notna().any()
+            band, shade = ("back-test", MUTED) if past else ("forecast", ACCENT)
+            band = f"{band}, 95 % band"
+            span = part["lower"], part["upper"]
+            ax.fill_between(part["period"], *span, color=shade, alpha=0.3, linewidth=0, label=band)
             ax.plot(part["period"], part["expected"], color=shade, linestyle="--", linewidth=1.8)
         ax.set_title(shorten(label(stage), 24), fontsize=10.5)
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(plt.matplotlib.dates.AutoDateLocator(maxticks=4))
         ax.xaxis.set_major_formatter(plt.matplotlib.dates.DateFormatter("%b %y"))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        if place == 0:
-            ax.legend(frameon=False, fontsize=8, loc="lower left")
+        if place % 3 == 0:
+            ax.set_ylabel("active customers")
     for ax in list(axes)[len(stages) :]:
         ax.axis("off")
+    axes[0].figure.legend(
+        *axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3
+    )
     return axes

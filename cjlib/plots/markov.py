@@ -8,9 +8,16 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cjlib.plots.style import ACCENT, BAD, GOOD, INK, SEQUENTIAL, percent_axis, shorten
+from cjlib.plots.style import ACCENT, BAD, GOOD, SEQUENTIAL, percent_axis, shorten
 
 Label = Callable[[str], str]
+
+
+def below(ax: Axes, columns: int = 2) -> None:
+    """Put the legend under the axis, where it covers no line."""
+    ax.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, fontsize=9
+    )
 
 
 def _grid(table: pd.DataFrame, value: str, order: Sequence[str] | None) -> pd.DataFrame:
@@ -57,6 +64,7 @@ def transition_heatmap(
     order: Sequence[str] | None = None,
     title: str = "Where customers go next",
     detail: bool = True,
+    frame: tuple[Sequence[str], Sequence[str]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a chain: in each cell the probability, its interval and the number of transitions.
@@ -72,6 +80,8 @@ def transition_heatmap(
     title : str
     detail : bool
         False shows the probabilities alone, for small pictures.
+    frame : tuple of two sequences of str, optional
+        Rows and columns to draw, seen or not; by default those seen.
     ax : Axes, optional
 
     Returns
@@ -92,7 +102,10 @@ def transition_heatmap(
         return f"{share}\n{row['lower']:.0%} to {row['upper']:.0%}\nn {row['n']:,.0f}"
 
     text = _grid(seen.assign(text=[write(row) for _, row in seen.iterrows()]), "text", order)
-    return _paint(grid, text.fillna(""), ax, label, title, cmap=SEQUENTIAL, vmin=0, vmax=1)
+    if frame is not None:
+        grid, text = (part.reindex(index=frame[0], columns=frame[1]) for part in (grid, text))
+    text = text.astype(object).fillna("")
+    return _paint(grid, text, ax, label, title, cmap=SEQUENTIAL, vmin=0, vmax=1)
 
 
 def heatmaps_side_by_side(
@@ -131,7 +144,7 @@ def moved_heatmap(
     *,
     label: Label = str,
     order: Sequence[str] | None = None,
-    title: str = "What moved, in percentage points",
+    title: str = "What moved, in percentage points (· could be chance)",
     significant: float = 0.05,
     ax: Axes | None = None,
 ) -> Axes:
@@ -164,48 +177,54 @@ def moved_heatmap(
     return _paint(grid, written, ax, label, title, cmap=colors, vmin=-reach, vmax=reach)
 
 
-def survival_curves(
+def moving_curves(
     curves: pd.DataFrame,
     *,
     label: Label = str,
     colors: dict[str, str] | None = None,
-    longest: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of visits still in their stage after so many days.
+    """Draw the share of visits that have moved to another stage after so many days.
 
     Parameters
     ----------
     curves : DataFrame
-        ``survival`` of one or more stages, stacked.
+        ``moving_on`` of one or more stages, stacked.
     label : callable
     colors : dict, optional
         Stage to colour.
-    longest : float, optional
-        Days shown at most; by default where the last curve falls below 2 %.
     ax : Axes, optional
 
     Returns
     -------
     Axes
+        Drawn until 98 % of the moves have been made in the slowest stage.
     """
     ax = plt.gca() if ax is None else ax
     stages = list(dict.fromkeys(curves["stage"]))
     colors = colors or dict(zip(stages, sns.color_palette("crest", len(stages)), strict=True))
-    if longest is None:
-        staying = curves.loc[curves["survival"] >= 0.02, "days"]
-        longest = float(staying.max()) if len(staying) else float(curves["days"].max())
+    most = curves.groupby("stage")["probability"].transform("max")
+    longest = float(curves.loc[curves["probability"] <= 0.98 * most, "days"].max())
     for stage in stages:
         part = curves[curves["stage"] == stage]
-        days = np.r_[0, part["days"]]
-        ax.step(days, np.r_[1, part["survival"]], where="post", color=colors[stage], linewidth=2)
-        low, high = (np.r_[1, part[name].ffill().fillna(1)] for name in ("lower", "upper"))
+        days = np.r_[0, part["days"], max(longest, part["days"].max())]
+        share, low, high = (
+            np.r_[0, part[name].fillna(part["probability"]), part[name].iloc[-1]]
+            for name in ("probability", "lower", "upper")
+        )
+        ax.step(
+            days,
+            share,
+            where="post",
+            color=colors[stage],
+            linewidth=2,
+            label=shorten(label(stage), 22),
+        )
         ax.fill_between(days, low, high, step="post", color=colors[stage], alpha=0.15, linewidth=0)
     ax.set(xlim=(0, max(longest, 1)), ylim=(0, 1), xlabel="days since the stage was entered")
-    ax.set(ylabel="visits still there", title="How long customers stay in a stage")
+    ax.set(ylabel="visits that moved on", title="How soon customers move on")
     percent_axis(ax.yaxis)
-    handles = [plt.Line2D([], [], color=colors[stage], linewidth=2) for stage in stages]
-    ax.legend(handles, [shorten(label(stage), 22) for stage in stages], frameon=False)
+    below(ax)
     return ax
 
 
@@ -252,12 +271,14 @@ def incidence_curves(
     ax.set(xlim=(0, max(longest, 1)), ylim=(0, 1), xlabel="days since the stage was entered")
     ax.set(ylabel="visits that left this way", title=f"Ways out of {shorten(stage, 30)}")
     percent_axis(ax.yaxis)
-    ax.legend(frameon=False)
+    below(ax)
     return ax
 
 
 def change_curve(points: pd.DataFrame, *, label: Label = str, ax: Axes | None = None) -> Axes:
     """Draw, at every boundary of periods, how surely some move changed there.
+
+    The surest is a line, the other plausible ones a band.
 
     Parameters
     ----------
@@ -271,18 +292,23 @@ def change_curve(points: pd.DataFrame, *, label: Label = str, ax: Axes | None = 
     Axes
     """
     ax = plt.gca() if ax is None else ax
-    ax.plot(points["period"], points["z"].abs(), color=ACCENT, marker="o", linewidth=2)
     for _, point in points[points["chosen"]].iterrows():
+        plausible = points.loc[points["plausible"], "period"]
+        ax.axvspan(plausible.min(), plausible.max(), color=BAD, alpha=0.12, linewidth=0)
         ax.axvline(point["period"], color=BAD, linewidth=1.4)
         origin, target = (shorten(label(point[name]), 18) for name in ("from_stage", "to_stage"))
-        ax.annotate(
-            f"{pd.Timestamp(point['period']):%Y-%m-%d}\n{origin} to {target}\n"
-            f"{point['before']:.1%} to {point['after']:.1%}",
-            (point["period"], 0),
-            xytext=(6, 8),
-            textcoords="offset points",
-            color=INK,
+        # above the picture: the curve may run anywhere in it
+        ax.text(
+            1.0,
+            1.02,
+            f"{origin} to {target}, {point['before']:.1%} to {point['after']:.1%}",
+            transform=ax.transAxes,
+            ha="right",
+            va="bottom",
+            color=BAD,
+            fontsize=9,
         )
+    ax.plot(points["period"], points["z"].abs(), color=ACCENT, marker="o", linewidth=2)
     ax.set(ylim=(0, None), xlabel="first period after the cut")
-    ax.set(ylabel="largest change,\nin standard errors", title="When did moves change most surely?")
+    ax.set(ylabel="largest change,\nin standard errors", title="When did moves change?")
     return ax
