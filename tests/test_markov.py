@@ -312,6 +312,21 @@ def test_a_segment_without_exits_takes_the_row_of_everybody():
     assert set(part.summary()["from_stage"]) == {"a"}
 
 
+def test_what_follows_from_a_cell_never_seen_is_no_surer_than_the_cell():
+    # eleven customers who all came back: resampling them can show nothing else
+    frame = pd.DataFrame({"bucket": range(11), "from_stage": "after", "to_stage": "buy", "n": 1})
+    other = pd.DataFrame({"bucket": range(11), "from_stage": "buy", "n": 1})
+    frame = pd.concat([frame, other.assign(to_stage=["after", "lost"] * 5 + ["after"])])
+    chain = MarkovChain(states=["buy", "after", "lost"]).fit(frame)
+    ways = chain.absorption({"buy": ["buy"], "lost": ["lost"]}, starts=["after"])
+    lower, upper = (limit[1, 2] for limit in chain.interval())
+    lost = ways[ways["outcome"] == "lost"].iloc[0]
+    assert (lost["lower"], lost["upper"]) == pytest.approx((lower, upper))
+    assert lost["upper"] > 0.15
+    back = ways[ways["outcome"] == "buy"].iloc[0]
+    assert back["lower"] == pytest.approx(1 - upper)
+
+
 # ---- tables and standard questions
 
 

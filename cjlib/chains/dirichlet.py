@@ -46,6 +46,32 @@ def likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-1.0, np.log(MOST)), method="bounded").x))
 
 
+def at_limits(
+    matrix: np.ndarray, lower: np.ndarray, upper: np.ndarray, cells: np.ndarray
+) -> np.ndarray:
+    """Return the matrix with one cell at a time at its limits, the rest of its row in proportion.
+
+    Parameters
+    ----------
+    matrix, lower, upper : arrays, shape (S, S)
+        Probabilities and their limits.
+    cells : array of bool, shape (S, S)
+        Which to move.
+
+    Returns
+    -------
+    array, shape (2 K, S, S)
+        Two for each of the K cells.
+    """
+    origin, target = np.nonzero(cells & (matrix < 1))
+    moved = np.repeat(matrix[None], 2 * len(origin), axis=0)
+    place, rows, columns = np.arange(len(moved)), np.tile(origin, 2), np.tile(target, 2)
+    limit = np.concatenate([lower[origin, target], upper[origin, target]])
+    moved[place, rows] *= ((1 - limit) / (1 - matrix[rows, columns]))[:, None]
+    moved[place, rows, columns] = limit
+    return moved
+
+
 def plain_interval(counts: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Return Jeffreys' limits (S, S) of the rows of counts (S, S), transitions as independent."""
     tail = (1 - level) / 2

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cjlib.chains import absorption, dirichlet
 from cjlib.chains.transition_data import Moves
 from cjlib.errors import ParameterError
-from cjlib.uncertainty import proportion, resample
+from cjlib.uncertainty import FEW, proportion, resample
 
 OPEN = "open"
 
@@ -363,21 +363,25 @@ class MarkovChain(BaseEstimator):
         rows = [i for i in wanted if not self._absorbing[i] and i not in unknown]
         ends = list(groups.values())
 
-        def reach(counts: np.ndarray) -> np.ndarray:
-            matrix = np.nan_to_num(self.probabilities(counts))
-            return absorption.absorption_probabilities(matrix, ends, again)[..., rows, :]
+        def reach(matrix: np.ndarray) -> np.ndarray:
+            found = absorption.absorption_probabilities(np.nan_to_num(matrix), ends, again)
+            return found[..., rows, :]
 
         if len(self.bucket_counts_) > 1:
             found = resample(
                 self.bucket_counts_,
-                reach,
+                lambda counts: reach(self.probabilities(counts)),
                 seed=self.seed,
                 n_resamples=n_resamples,
                 level=self.level,
             )
-            probability, lower, upper = found.estimate, found.lower, found.upper
+            # no resample moves a cell that is nearly empty: there its own limits tell how far
+            extremes = reach(self._at_limits())
+            probability = found.estimate
+            lower = np.fmin(found.lower, extremes.min(axis=0, initial=1.0))
+            upper = np.fmax(found.upper, extremes.max(axis=0, initial=0.0))
         else:
-            probability = reach(self.counts_)
+            probability = reach(self.transition_matrix_)
             lower = upper = np.full_like(probability, np.nan)
         matrix = np.nan_to_num(self.transition_matrix_)
         costs = {"expected_steps": np.ones_like(matrix)}
@@ -395,6 +399,11 @@ class MarkovChain(BaseEstimator):
         result = pd.DataFrame(table)
         reachable = result.groupby("outcome")["probability"].transform("max") > 0
         return result[(result["outcome"] != OPEN) | reachable].reset_index(drop=True)
+
+    def _at_limits(self) -> np.ndarray:
+        rows = self.counts_.sum(1, keepdims=True) > 0
+        few = self.possible_ & rows & (self.counts_ < FEW)
+        return dirichlet.at_limits(self.transition_matrix_, *self.interval(), few)
 
     def plot(self, ax=None, **options):
         """Draw the matrix with n and intervals; see `cjlib.plots.markov.transition_heatmap`."""
