@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.segments.journey_types import find_journey_types
+from cjlib.segments.journey_types import _move, find_journey_types
 from tests.conftest import ROOT
 from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_demo
 
@@ -51,6 +51,11 @@ class TestJourneyTypes:
     def test_names_say_what_is_done_and_differ(self, found):
         assert len(set(found.types.names)) == len(found.types.names)
         assert "back from decision to consideration" in found.types.names
+
+    def test_an_end_is_named_against_the_other_types(self, demo):
+        states = [*demo.stages.names, "lost"]
+        origin = states.index("purchase") + 1
+        assert _move(states, demo, origin, len(states) - 1) == "more often end in purchase"
 
     def test_memberships_are_probabilities(self, found):
         surest = found.customers["type_probability"]

@@ -83,6 +83,20 @@ class TestCards:
         assert "n " in hurts(-0.85)
         assert not hurts(-0.5)  # it may be no worse than what is worst for everybody
 
+    def test_where_journeys_end_is_told_only_where_they_had_a_choice(
+        self, demo, rows, lived, common
+    ):
+        nothing = pd.DataFrame({"segment": []})
+        sure = {"share": 0.6, "others": 0.4, "q_value": 0.01}
+        told = replace(lived, ends=lived.ends.assign(**sure))
+        card = personas(demo, rows, told, nothing, common)[0]
+        assert "60% of" in card.lines["Leaves"]
+        assert "against 40% of the others'" in card.lines["Leaves"]
+        chance = replace(lived, ends=lived.ends.assign(**sure | {"q_value": 0.2}))
+        assert "Leaves" not in personas(demo, rows, chance, nothing, common)[0].lines
+        one_way = replace(common, ends=common.ends.assign(share=1.0))
+        assert "Leaves" not in everybody(demo, demo_profile(), one_way).lines
+
     def test_a_last_purchase_past_the_horizon_is_told_whatever_the_name(
         self, demo, rows, lived, common
     ):

@@ -16,11 +16,13 @@ from cjlib.segments.findings import (
     report_migration,
     report_types,
     score_ranges,
+    shown_rows,
     small_groups,
+    stages_before,
     with_value_share,
 )
 from cjlib.segments.segments import migration
-from tests.segment_logs import demo_log, demo_profile, demo_segments
+from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_rows
 
 
 @pytest.fixture
@@ -57,6 +59,18 @@ def test_value_shares_add_up_and_purchases_stand_in():
 def test_conversion_of_segments_made_of_purchases_is_not_shown():
     assert "conversion" not in profile_columns(demo_log(), "rfm_segment")[0]
     assert "conversion" in profile_columns(demo_log(), "journey_type")[0]
+
+
+def test_a_log_without_stages_before_the_purchase_has_no_conversion(tmp_path):
+    touchpoints = {"order_placed": {"stage": "purchase"}, "review": {"stage": "post_sale"}}
+    rows = pd.DataFrame({"customer_id": ["a"], "timestamp": ["2025-03-01"]})
+    columns = {name: name for name in ("customer_id", "touchpoint")}
+    columns["timestamp"] = {"column": "timestamp", "timezone": "UTC"}
+    journey = {"inactivity": "21 days", "purchase": ["order_placed"]}
+    changes = {"columns": columns, "touchpoints": touchpoints, "journey": journey}
+    log = log_of_rows(tmp_path, rows.assign(touchpoint="order_placed"), **changes)
+    assert not stages_before(log)
+    assert "conversion" not in profile_columns(log, "journey_type")[0]
 
 
 def test_every_answer_is_stated_with_its_figures(report, capsys):
@@ -111,6 +125,13 @@ def test_amounts_carry_their_currency():
     table = score_ranges(meaning, "EUR")
     assert table.loc["value (EUR)"].tolist() == ["", "10 to 1,000"]
     assert table.loc["purchases", "score 1"] == "1"
+
+
+def test_small_groups_are_not_shown_nor_the_churn_of_few_buyers(report):
+    rows = demo_profile().head(3).assign(customers=[4, 50, 60], churn_buyers=[90, 29, 30])
+    shown = shown_rows(report, rows)
+    assert shown["customers"].tolist() == [50, 60]
+    assert shown["churn"].isna().tolist() == [True, False]
 
 
 def test_groups_too_small_to_show_are_counted(report, capsys):

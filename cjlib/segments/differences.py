@@ -48,8 +48,6 @@ def report_differences(report, found: Segments, profile: pd.DataFrame, view: str
     told = {}
     for name in (name for name in MEASURES if name in columns):
         groups = rows[rows[name].notna()]
-        if name == "churn":
-            groups = groups[groups["churn_buyers"] >= ENOUGH]
         if len(groups) > 1:
             built_in = name in made_of(found, view)
             groups = groups[groups["frequency"] > 0] if built_in else groups

@@ -92,6 +92,14 @@ def most_tried(found: Segments) -> dict[str, int]:
     return {view: int(k.max()) for view, k in tried.items() if len(k) and k.max() > 1}
 
 
+def shown_rows(report, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the groups large enough to show, without a churn that too few buyers tell."""
+    rows = rows[report.enough(rows["customers"])].copy()
+    churn = ["churn", "churn_lower", "churn_upper", "churn_q"]
+    rows.loc[rows["churn_buyers"] < ENOUGH, churn] = np.nan
+    return rows
+
+
 def small_groups(report, rows: pd.DataFrame) -> None:
     """Say how many groups have too few customers to be shown."""
     few = int((~report.enough(rows["customers"])).sum())
