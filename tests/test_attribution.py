@@ -430,6 +430,21 @@ def test_levels_that_too_few_customers_met_are_one():
     assert collected(paths(log, "channel", smallest=7)) == {(): (6, 60, 0)}
 
 
+def test_levels_credited_with_too_few_purchases_are_one_and_no_amount_is_a_customers():
+    ways = ["a", "a", "a", "b", "b", "c"]
+    rows = [(f"c{i}", 0, 0, "ad", way) for i, way in enumerate(ways * 2)]
+    rows += [(f"c{i}", 0, 1, "buy", None) for i in range(6)]
+    log = small_log(rows, [(f"c{i}", 0, "lost") for i in range(12)])
+    log.events = log.events.mutate(role=log.events.purchase.ifelse("purchase", "before"))
+    log.dataset = SimpleNamespace(privacy=SimpleNamespace(smallest_group=3))
+    table = attribute_log(log, models=["last"]).set_index("level")
+    assert table["conversions"].to_dict() == {"a": 3, "(other)": 3}
+    log.dataset.privacy.smallest_group = 2
+    table = attribute_log(log, models=["last"]).set_index("level")
+    assert table["conversions"].to_dict() == {"a": 3, "b": 2, "(none)": 1}
+    assert np.isnan(table["value"]["(none)"])
+
+
 @pytest.mark.parametrize(("role", "shared"), [("before", True), ("after", False)])
 def test_no_credit_is_shared_without_touchpoints_before_the_purchase(role, shared):
     log = small_log(EVENTS, ENDS)

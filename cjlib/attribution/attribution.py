@@ -117,22 +117,31 @@ def attribute_log(log, *, models: Sequence[str] = MODELS, seed: int = 0) -> pd.D
     -------
     DataFrame
         Of :func:`attribute`, both dimensions; one without at least two levels is left out, and
-        levels met by fewer customers than may be shown are one, ``(other)``.
+        levels met by fewer customers than may be shown, or credited with fewer purchases by every
+        model, are one, ``(other)``. ``value`` is NaN where it is that of fewer purchases.
     """
     if not (log.events.role == "before").any().execute():
         return pd.DataFrame(columns=COLUMNS)
-    smallest = log.dataset.privacy.smallest_group
-    tables = [
-        attribute(
-            paths(log, dimension, smallest).to_pandas(),
-            dimension=dimension,
-            models=models,
-            seed=seed,
-        )
-        for dimension in DIMENSIONS
-    ]
+    tables = [_credit(log, dimension, models, seed) for dimension in DIMENSIONS]
     kept = [table for table in tables if len(table["level"].unique()) > 1]
     return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=COLUMNS)
+
+
+def _credit(log, dimension: str, models: Sequence[str], seed: int) -> pd.DataFrame:
+    """Return the table of one dimension of a log, small levels together."""
+    smallest = log.dataset.privacy.smallest_group
+
+    def is_few(purchases: pd.Series) -> pd.Series:
+        return purchases.between(0, smallest, inclusive="neither")
+
+    frame = paths(log, dimension, smallest).to_pandas()
+    first = attribute(frame.drop(columns="bucket"), models=models)
+    most = first.groupby("level")["conversions"].max()
+    few = most.index[is_few(most)].drop(NONE, errors="ignore").tolist()
+    if few:
+        frame = paths(log, dimension, smallest, few).to_pandas()
+    table = attribute(frame, dimension=dimension, models=models, seed=seed)
+    return table.assign(value=table["value"].mask(is_few(table["conversions"])))
 
 
 def model_agreement(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ to its end (a null path). Paths are aggregated on the engine; :class:`TouchPaths
 integers for the models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -23,7 +24,7 @@ DIMENSIONS = ("channel", "touchpoint")
 OTHER = "(other)"
 
 
-def paths(log, dimension: str = "channel", smallest: int = 0) -> Table:
+def paths(log, dimension: str = "channel", smallest: int = 0, few: Sequence[str] = ()) -> Table:
     """Aggregate a log's touches into distinct paths by bucket, on the engine.
 
     Within a journey the touches are split after each purchase, so that a touch counts towards the
@@ -40,6 +41,8 @@ def paths(log, dimension: str = "channel", smallest: int = 0) -> Table:
     smallest : int
         Levels met, or credited with purchases, by fewer customers are one, ``(other)``; no touches
         where these are too few even together.
+    few : sequence of str
+        Further levels of which the same holds.
 
     Returns
     -------
@@ -60,6 +63,8 @@ def paths(log, dimension: str = "channel", smallest: int = 0) -> Table:
     counted = events.channel if dimension == "channel" else events.touchpoint.nullif("")
     if dimension == "touchpoint":
         counted = ibis.ifelse(events.purchase, ibis.null(str), counted)
+    if few:
+        counted = counted.isin(list(few)).ifelse(OTHER, counted)
     touches = events.select(
         "customer_id",
         "bucket",
