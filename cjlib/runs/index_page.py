@@ -80,6 +80,8 @@ def figure(value: float | None, unit: str, like: float | None = None) -> str:
     """Return a figure with as many digits as a headline needs, or as the headline `like` has."""
     if value is None:
         return "unknown"
+    if value == 0 and isinstance(value, int):
+        return "none"
     size = abs(value if like is None else like)
     if unit == "share":
         if 0.9995 <= value < 1:  # never all where something is missing
