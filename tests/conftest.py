@@ -18,3 +18,27 @@ def shared_data():
         return full
 
     return find
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The committed demo, prepared."""
+    from tests.segment_logs import demo_log  # it is slow to import, and few modules need it
+
+    return demo_log()
+
+
+@pytest.fixture(scope="session")
+def found():
+    """The demo's customers in three views."""
+    from tests.segment_logs import demo_segments
+
+    return demo_segments()
+
+
+@pytest.fixture(scope="session")
+def profile():
+    """What sets the demo's segments apart."""
+    from tests.segment_logs import demo_profile
+
+    return demo_profile()

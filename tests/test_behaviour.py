@@ -10,22 +10,7 @@ from cjlib.segments.behaviour import (
     bucket_chunks,
     sample_buckets,
 )
-from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_rows, orders_only
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
-
-
-@pytest.fixture(scope="module")
-def profile():
-    return demo_profile()
+from tests.segment_logs import log_of_rows, orders_only
 
 
 class TestFeatures:

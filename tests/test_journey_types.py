@@ -6,22 +6,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cjlib.segments.journey_types import _move, find_journey_types
 from tests.conftest import ROOT
-from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_demo
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
-
-
-@pytest.fixture(scope="module")
-def profile():
-    return demo_profile()
+from tests.segment_logs import log_of_demo
 
 
 class TestJourneyTypes:

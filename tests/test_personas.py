@@ -17,17 +17,7 @@ from cjlib.segments.personas import (
     show_everybody,
 )
 from cjlib.segments.rfm import load_rules
-from tests.segment_logs import demo_log, demo_profile, demo_segments
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
+from tests.segment_logs import demo_profile
 
 
 @pytest.fixture(scope="module")

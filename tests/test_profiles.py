@@ -15,22 +15,6 @@ from cjlib.segments.profiles import (
     repeat_share,
     typical_journeys,
 )
-from tests.segment_logs import demo_log, demo_profile, demo_segments
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
-
-
-@pytest.fixture(scope="module")
-def profile():
-    return demo_profile()
 
 
 class TestProfiles:

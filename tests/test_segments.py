@@ -22,27 +22,9 @@ from cjlib.segments.segments import (
     read_centers,
 )
 from tests.segment_logs import (
-    demo_log,
-    demo_profile,
-    demo_segments,
     log_of_rows,
     orders_only,
 )
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
-
-
-@pytest.fixture(scope="module")
-def profile():
-    return demo_profile()
 
 
 class TestViews:

@@ -69,7 +69,7 @@ def _card(finding: Mapping) -> dict:
         "page": f"{finding['notebook']}.html",
         "name": finding["name"].replace("_", " ").capitalize(),
         "figure": "" if value is None else figure(value, unit),
-        "unit": "" if unit == "share" or value is None else unit,
+        "unit": "" if unit == "share" or not value else unit,
         "interval": " to ".join(limits) if known else "",
         "bar": interval_bar(value, lower, upper, unit) if known else {},
         "sentence": finding["sentence"],
