@@ -26,6 +26,12 @@ class TestFeatures:
         columns=["customer_id", "timestamp", "touchpoint", "channel", "value", "sentiment"],
     ).assign(event_id=range(6))
 
+    def test_logarithms_are_labelled_as_such(self, tmp_path):
+        features = {f.name: f.label for f in behaviour_features(log_of_rows(tmp_path, self.rows))}
+        logs = {name for name, label in features.items() if label == f"{name} (log)"}
+        assert logs == {"days between events", "events", "value"}
+        assert all(features[name] == name for name in features.keys() - logs)
+
     def test_known_answers(self, tmp_path):
         log = log_of_rows(tmp_path, self.rows)
         table = behaviour_table(log, behaviour_features(log)).set_index("customer_id")

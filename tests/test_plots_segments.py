@@ -63,8 +63,24 @@ def test_cross_table_and_deviations_are_drawn(ax):
     plots_segments.count_map(cross_table(found.customers, "rfm_segment", "journey_type"), ax)
     centers = pd.DataFrame({"pace": [1.0, 2.0], "same": [1.0, 1.0]}, index=["slow", "quick"])
     spread = pd.Series({"pace": 1.0, "same": 0.0})
-    plots_segments.feature_deviations(centers, spread, ax)
+    labels = {"pace": "pace_of_visits (log)", "same": "same"}
+    plots_segments.feature_deviations(centers, spread, labels, ax)
     assert {"-0.5", "+0.5"} <= set(texts(ax))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["pace of visits (log)"]
+
+
+def test_long_names_of_clusters_and_features_are_wrapped_not_cut(ax):
+    names = ["mostly delivered to the door, fewer steps back", "seldom brought at all, closer by"]
+    feature = "touchpoint: delivered to the door"
+    centers = pd.DataFrame({feature: [1.0, 2.0]}, index=names)
+    plots_segments.feature_deviations(centers, pd.Series({feature: 1.0}), {feature: feature}, ax)
+    shown = [label.get_text().replace("\n", " ") for label in ax.get_xticklabels()]
+    assert shown == names
+    assert ax.get_yticklabels()[0].get_text() == feature
+    ax.clear()
+    plots_segments.count_map(pd.DataFrame([[9, 9]], index=names[:1], columns=names), ax)
+    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        assert label.get_text().replace("\n", " ") in names
 
 
 def test_outcome_panels_leave_out_what_does_not_vary():

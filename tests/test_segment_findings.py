@@ -112,8 +112,14 @@ class TestDifferences:
 
     def test_what_a_view_is_made_of_is_no_finding(self, report, capsys):
         said = self.say(report, demo_profile(), "rfm_segment", capsys)
-        assert "**Value (EUR):** the groups are made of it" in said
+        assert "**Value (EUR):** the groups are made of it; from “" in said
         assert "Conversion" not in said
+
+    def test_what_a_view_is_made_of_may_still_not_tell_its_groups_apart(self, report, capsys):
+        said = self.say(report, demo_profile().assign(value_q=0.3), "rfm_segment", capsys)
+        told = said.split("**Value (EUR):** ")[1].splitlines()[0]
+        assert told.startswith("the groups are made of it, yet none of 11 groups is told from")
+        assert "EUR" not in told
 
 
 def test_amounts_carry_their_currency():

@@ -1,6 +1,6 @@
 """Pictures of segments: who scores what, what holds, what sets groups apart, who moves where."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -168,7 +168,9 @@ def likelihood_by_number(choice: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def feature_deviations(centers: pd.DataFrame, spread: pd.Series, ax: Axes | None = None) -> Axes:
+def feature_deviations(
+    centers: pd.DataFrame, spread: pd.Series, labels: Mapping[str, str], ax: Axes | None = None
+) -> Axes:
     """Draw how many standard deviations each cluster lies from the mean of the clusters' customers.
 
     Parameters
@@ -177,6 +179,8 @@ def feature_deviations(centers: pd.DataFrame, spread: pd.Series, ax: Axes | None
         Clusters in rows, features in columns.
     spread : Series
         Standard deviation of each feature.
+    labels : mapping
+        What each feature is called.
     ax : Axes, optional
 
     Returns
@@ -188,8 +192,8 @@ def feature_deviations(centers: pd.DataFrame, spread: pd.Series, ax: Axes | None
     distance = (centers[varying] - centers[varying].mean()) / spread[varying]
     strongest = distance.abs().max().sort_values(ascending=False, kind="stable").index[:14]
     table = distance[[name for name in varying if name in set(strongest)]].T
-    table.columns = [_wrapped(name) for name in table.columns]
-    table.index = [shorten(name.replace("_", " ")) for name in table.index]
+    table.columns = _across(table.columns)
+    table.index = [shorten(labels[name].replace("_", " "), 44) for name in table.index]
     _heat(table, ax, cmap=MORE_OR_LESS, fmt="+.1f", vmin=-2, vmax=2)
     ax.set_title("What sets the clusters apart (standard deviations from their mean)")
     return ax
@@ -226,7 +230,7 @@ def transition_pictures(
         table = pd.DataFrame(matrix, index=labels, columns=labels).iloc[:-1]
         table = table.loc[met[:-1], met]
         _heat(table.where(table >= 0.005), ax, cmap=SEQUENTIAL, fmt=".0%", vmin=0, vmax=1)
-        ax.set_title(f"{shorten(name, 40).capitalize()} ({share:.0%})", fontsize=10.5)
+        ax.set_title(f"{_wrapped(name, 48).capitalize()} ({share:.0%})", fontsize=10.5)
         ax.tick_params(axis="x", rotation=30)
         plt.setp(ax.get_xticklabels(), ha="right")
     for ax in axes[len(matrices) :]:
@@ -259,15 +263,22 @@ def count_map(
     shares = rounded.div(rounded.sum(axis=1).replace(0, np.nan), axis=0).where(rounded > 0)
     texts = rounded.map(lambda n: f"{n:,}").where(rounded > 0, "")
     shares.index = [_wrapped(name) for name in shares.index]
-    shares.columns = [_wrapped(name, 20) for name in shares.columns]
+    shares.columns = _across(shares.columns)
     _heat(shares, ax, cmap=SEQUENTIAL, annot=texts.to_numpy(), fmt="", vmin=0, vmax=1)
     ax.set_title(title)
     return ax
 
 
-def _wrapped(name: str, width: int = 24) -> str:
-    """Return a name on at most two lines."""
-    return fill(shorten(name, 2 * width - 4), width)
+def _wrapped(name: str, width: int = 32, lines: int = 2) -> str:
+    """Return a name on so many lines at most, an ellipsis for what is cut."""
+    return fill(" ".join(str(name).split()), width, max_lines=lines, placeholder=" …")
+
+
+def _across(names: Sequence[str]) -> list[str]:
+    """Wrap the names of columns to the room that each has; those of many are set aslant."""
+    if len(names) > 6:
+        return [_wrapped(name, 20) for name in names]
+    return [_wrapped(name, max(12, 60 // max(2, len(names))), 4) for name in names]
 
 
 def _heat(table: pd.DataFrame, ax: Axes, *, annot=True, **options) -> None:

@@ -41,6 +41,11 @@ class Feature:
     mostly: str = ""
     hardly: str = ""
 
+    @property
+    def label(self) -> str:
+        """The name, and whether it is a logarithm, whose mean may fall where that of sums rises."""
+        return f"{self.name} (log)" if self.kind == "log" else self.name
+
     def words(self, level: float, above: bool) -> str:
         """Describe a cluster of this mean that lies above, or below, the others."""
         high, low = {"share": (0.5, 0.05), "score": (0.25, -0.25)}.get(self.kind, (np.inf, -np.inf))

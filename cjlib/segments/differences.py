@@ -74,15 +74,16 @@ def _difference(groups: pd.DataFrame, name: str, average: float, spec: str, buil
         value, *limits = (shown(row[name + end], spec) for end in ("", "_lower", "_upper"))
         return f"“{row['segment']}”: {value} ({' to '.join(limits)})"
 
-    least, most = groups.loc[groups[name].idxmin()], groups.loc[groups[name].idxmax()]
-    if built_in:
-        return f"the groups are made of it; from {said(least)} to {said(most)}."
     sure = groups[groups[f"{name}_q"] < SURE]
     # A group above everybody's mean is above that of the others, too.
     above, below = sure[sure[name] > average], sure[sure[name] < average]
     if sure.empty:
         smallest = shown(groups[f"{name}_q"].min(), ".2f")
-        return f"none of {len(groups)} groups is told from the others (q {smallest} at least)."
+        yet = "the groups are made of it, yet " if built_in else ""
+        return f"{yet}none of {len(groups)} groups is told from the others (q {smallest} at least)."
+    if built_in:
+        least, most = groups.loc[groups[name].idxmin()], groups.loc[groups[name].idxmax()]
+        return f"the groups are made of it; from {said(least)} to {said(most)}."
     parts = []
     for word, side in (("higher", above), ("lower", below)):
         if len(side):
