@@ -142,11 +142,21 @@ def test_what_came_true_of_value_at_risk_is_one_for_true_probabilities():
     rng = np.random.default_rng(4)
     p, value = rng.random(20_000), rng.lognormal(3, 1, 20_000)
     churned = rng.random(20_000) < p
-    kept = kept_promise(churned, p, value, np.arange(20_000) % 256)
+    buckets = np.arange(20_000) % 256
+    kept = kept_promise(churned, p, value, value, buckets)
     assert kept.lower < 1 < kept.upper
     assert kept.upper - kept.lower < 0.06
-    half = kept_promise(churned, 2 * p, value, np.arange(20_000) % 256)
+    half = kept_promise(churned, 2 * p, value, value, buckets)
     assert half.estimate == pytest.approx(kept.estimate / 2)
+    dear = kept_promise(churned, p, value, 0.9 * value, buckets)  # values were a tenth too high
+    assert dear.estimate == pytest.approx(0.9 * kept.estimate)
+
+
+def test_a_score_that_is_the_same_for_everyone_has_no_riskiest_tenth():
+    churned = np.arange(500) % 3 == 0
+    found = evaluate(churned, np.full(500, 1 / 3), np.arange(500) % 256)
+    assert np.isnan([found["top_decile_lift"], found["return_lift"]]).all()
+    assert found["auc"] == 0.5
 
 
 def groups(effect, seed):

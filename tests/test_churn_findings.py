@@ -103,7 +103,7 @@ def test_small_groups_are_not_shown(report):
     assert "brought 500 EUR" in report.text
     ranks = Heard()
     action_findings.listed(ranks, actions.assign(churn_probability=np.nan), "EUR", None, np.nan)
-    assert "no probability is claimed" in ranks.text
+    assert "No list of contacts" in ranks.text
 
 
 def test_what_is_at_risk_leaves_out_who_is_long_gone(report):
@@ -118,7 +118,7 @@ def test_what_is_at_risk_leaves_out_who_is_long_gone(report):
     action_findings.listed(report, actions, "orders", (Interval(1.0, 0.9, 1.1),) * 2, np.nan)
     assert report.figures["value_at_risk"] == 100
     assert "7 more have been silent" in report.text
-    assert "brought" not in report.text
+    assert "days brought" not in report.text
 
 
 def merits(area, lower):
@@ -145,16 +145,10 @@ def test_the_assumptions_of_a_contact_list_are_said(report):
     curves = {0.15: curve * [1, -1], 0.3: curve, 0.45: curve}
     costs = {"contact_cost": 2.0, "offer_cost": 20.0}
     empc = {"profit": 1.0, "contacted": 0.4}
-    assert action_findings.worth(report, curves, empc, costs, "EUR") == 0.5
+    assert action_findings.worth(report, curves, empc, costs, "EUR", mean=100.0) == 0.5
     assert "If** a contact costs 2 EUR, an offer 20 EUR and 30%" in report.text
     assert "If 15% accept, 0%; if 45%, 50%" in report.text
-
-
-def test_values_that_are_off_are_called_so(report):
-    action_findings.values_checked(report, 100, 105, "EUR")
-    assert "stated" not in report.text
-    action_findings.values_checked(report, 100, 170, "EUR")
-    assert "understated" in report.text
+    assert "Contacting 50% to 50% earns within a twentieth" in report.text
 
 
 def test_an_earlier_list_is_scored(report):
@@ -170,3 +164,25 @@ def test_an_earlier_list_is_scored(report):
     action_findings.earlier_list(alone, past.assign(group="contact", contacted=True))
     assert "Nobody was held out" in alone.text
     assert "100% of its contact list" in alone.text
+
+
+def test_a_group_that_is_hardly_ranked_is_named_with_its_share(report):
+    groups = pd.DataFrame(
+        {"group": ["1 order", "2 orders"], "auc": [0.53, 0.8], "customers": [60, 40]}
+    )
+    churn_findings.hardly_ranked(report, groups)
+    assert "customers with 1 order (53% of pairs; 60% of customers)" in report.text
+    clear = Heard()
+    churn_findings.hardly_ranked(clear, groups.assign(auc=0.7))
+    assert not clear.text
+
+
+def test_first_reasons_are_those_published(report):
+    actions = pd.DataFrame({"customer_id": [f"c{i}" for i in range(30)], "group": "contact"})
+    actions["reason_1"] = ["last order 94 days ago"] * 20 + [""] * 10
+    now = actions[["customer_id"]].iloc[::-1].reset_index(drop=True)
+    pushes = pd.DataFrame({"time since the last order": [0.0] * 10 + [1.0] * 20, "value": 0.01})
+    action_findings.first_reasons(report, actions, now, pushes)
+    assert "20" in report.text
+    assert "10 on the list have no reason in words" in report.text
+    assert "value" not in report.texts[0]

@@ -138,7 +138,7 @@ def brought(events: Table, as_of: pd.Timestamp, horizon: pd.Timedelta) -> float:
 def rank_list(
     frame: pd.DataFrame, reasons: pd.DataFrame, *, as_of: pd.Timestamp, horizon: pd.Timedelta
 ) -> pd.DataFrame:
-    """Return the same table where no model could be tested: deciles by recency, no probability."""
+    """Return the same table where no score could be tested or none ranks: deciles by recency."""
     unknown = np.full(len(frame), np.nan)
     table = action_list(
         *(frame, unknown, unknown, reasons),
@@ -147,6 +147,7 @@ def rank_list(
         as_of=as_of,
         horizon=horizon,
     )
+    table["group"] = ""
     recency = frame.set_index("customer_id")["recency_days"].reindex(table["customer_id"])
     table["decile"] = equal_groups(recency.to_numpy(dtype=float), 10) + 1
     return table.sort_values("decile", ascending=False, kind="stable", ignore_index=True)

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from cjlib.churn.choice import clustered_mean, log_losses
-from cjlib.uncertainty import Interval, difference_test, proportion, ratio, resample
+from cjlib.uncertainty import Interval, difference_test, proportion, resample
 
 BINS = 10
 
@@ -39,6 +39,7 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
     top, bottom = churned[groups == BINS - 1], ~churned[groups == 0]
     gaps = [abs(churned[groups == g].mean() - p[groups == g].mean()) for g in np.unique(groups)]
     sizes = np.bincount(groups)
+    ranked = np.ptp(p) > 0  # a score that is the same for everyone has no riskiest tenth
     return {
         "auc": float(area.estimate),
         "auc_lower": float(area.lower),
@@ -46,8 +47,8 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
         "log_loss": float(log_losses(churned, p).mean()),
         "brier": float(np.mean((p - churned) ** 2)),
         "ece": float(np.average(gaps, weights=sizes[sizes > 0])),
-        "top_decile_lift": _over(top.mean(), churned.mean()),
-        "return_lift": _over(bottom.mean(), (~churned).mean()),
+        "top_decile_lift": _over(top.mean(), churned.mean()) if ranked else np.nan,
+        "return_lift": _over(bottom.mean(), (~churned).mean()) if ranked else np.nan,
         "accuracy": float(np.mean((p > 0.5) == churned)),
     }
 
@@ -267,23 +268,30 @@ def expected_maximum_profit(
     return {"profit": float(best.mean()), "contacted": float(share.mean())}
 
 
-def kept_promise(churned, probability, value, bucket) -> Interval:
+def kept_promise(churned, probability, value, brought, bucket, *, seed: int = 0) -> Interval:
     """Return what was truly lost of each unit of value that a score called at risk.
 
-    The sum of value over customers who churned, over the sum of probability times value: 1 where
-    the score promises what comes, with its interval by buckets.
+    Of those who churned, the expected value over what the probabilities promised of it; times what
+    those who returned brought over what was expected of them. 1 where score and values promise
+    what comes; the interval is over customers.
 
     Parameters
     ----------
     churned : array of bool, shape (n,)
-    probability, value, bucket : array, shape (n,)
+    probability, value, brought, bucket : array, shape (n,)
+        Of churn; expected if kept; brought in the horizon; the bucket.
+    seed : int
+        Of the resampling.
     """
-    value = np.maximum(np.asarray(value, dtype=float), 0.0)
-    lost, promised = (
-        _by_bucket(bucket, np.zeros(len(value), dtype=int), np.asarray(share, dtype=float) * value)
-        for share in (churned, probability)
-    )
-    return ratio(lost[:, 0], promised[:, 0])
+    churned, value = np.asarray(churned, dtype=bool), np.maximum(np.asarray(value, dtype=float), 0)
+    parts = churned * value, probability * value, ~churned * np.asarray(brought), ~churned * value
+    sums = [_by_bucket(bucket, np.zeros(len(value), dtype=int), part)[:, 0] for part in parts]
+
+    def kept(total: np.ndarray) -> np.ndarray:
+        lost, promised, came, expected = np.moveaxis(total, -1, 0)
+        return lost / promised * came / expected
+
+    return resample(np.stack(sums, axis=1), kept, seed=seed)
 
 
 def uplift(scores: pd.DataFrame) -> dict:

@@ -42,7 +42,11 @@ def cut_offs(report, found: Study) -> None:
             report.publish(name, pd.DataFrame(columns=TABLES[name]))
         return
     days = found.horizon / DAY
-    formats = {"cut_off": "%d %B %Y", "churned": ".1%", "churned_recent": ".1%"}
+    formats = {
+        "cut_off": lambda at: f"{at.day} {at:%B %Y}",
+        "churned": ".1%",
+        "churned_recent": ".1%",
+    }
     recent = f"churned, of those with an order in the {days:.0f} days before"
     report.show(found.customers, formats, {"churned_recent": recent})
     report.say(
@@ -54,11 +58,13 @@ def cut_offs(report, found: Study) -> None:
         days=days,
     )
     first, last = found.customers.iloc[0], found.customers.iloc[-2]
-    if abs(last["churned"] - first["churned"]) > DRIFT:
+    moves = [abs(last[name] - first[name]) for name in ("churned", "churned_recent")]
+    if max(moves) > DRIFT:
         report.say(
             "Churn moved from {first:.0%} at the first cut-off to {last:.0%} at the test; among "
             "those with a recent order from {recent:.0%} to {now:.0%}. Everybody who ever bought "
-            "counts, so an ageing pool of customers raises the first figure by itself.",
+            "counts, so the mix matters: an ageing pool raises the first figure by itself, many "
+            "new customers the second.",
             first=first["churned"],
             last=last["churned"],
             recent=first["churned_recent"],
@@ -85,7 +91,7 @@ def canaries(report, features: list[str], seen: list[str], alarms: pd.DataFrame)
 
 def chosen(report, choice: Choice) -> None:
     """Show the validation and say which candidate it chose."""
-    formats = dict.fromkeys(["log_loss", "worse_by", "standard_error"], ".3f")
+    formats = dict.fromkeys(["log_loss", "worse_by", "standard_error"], ".4f")
     report.show(choice.table, formats, {"worse_by": "worse than the best by", "model": "score"})
     folds = (
         ""
@@ -111,9 +117,9 @@ def tested(report, found: Study, result: Result, split: float) -> bool:
     best, rank = rows.loc[result.choice.chosen], rows.loc["recency rank"]
     ranks = bool(best["auc_lower"] > 0.5)
     sentence = (
-        "On {n:,} customers, *{model}* ranks a churner above a returner in **{value:.1%}** of "
-        "pairs ({lower:.1%} to {upper:.1%}; chance 50%); days since the last order alone in "
-        "{rank:.1%}."
+        "On {n:,} customers, the score *{model}* ranks a churner above a returner in "
+        "**{value:.1%}** of pairs ({lower:.1%} to {upper:.1%}; chance 50%); days since the "
+        "last order alone in {rank:.1%}."
     )
     if not ranks:
         sentence += " **That is no better than chance: no list of contacts is made.**"
@@ -139,7 +145,9 @@ def tested(report, found: Study, result: Result, split: float) -> bool:
         )
     if result.mended:
         report.say("Its calibration was off at the last training cut-off, and is mended.")
-    if result.choice.out_of_time:
+    if not result.choice.out_of_time:
+        report.say("The third canary needs several training cut-offs, and could not be run.")
+    else:
         table = result.choice.table
         report.say(
             "A split of customers at random promises a log-loss of {split:.3f}, the split in time "
@@ -205,10 +213,12 @@ def leanings(report, drivers: pd.DataFrame) -> None:
 
 def hardly_ranked(report, groups: pd.DataFrame) -> None:
     """Name the groups of customers within which the score hardly tells one from another."""
-    blind = groups[groups["auc"] < BLIND]
+    blind, total = groups[groups["auc"] < BLIND], groups["customers"].sum()
     if len(blind):
         report.say(
-            "Within {names} it hardly ranks at all ({areas} of pairs).",
-            names=" and ".join(blind["group"]),
-            areas=" and ".join(f"{area:.0%}" for area in blind["auc"]),
+            "It hardly ranks customers with {names}.",
+            names=" or ".join(
+                f"{one.group} ({one.auc:.0%} of pairs; {one.customers / total:.0%} of customers)"
+                for one in blind.itertuples(index=False)
+            ),
         )

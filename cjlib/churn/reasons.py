@@ -103,8 +103,10 @@ def reasons(
     """
     names = [f"reason_{rank + 1}" for rank in range(most)]
     table = pd.DataFrame("", index=frame.index, columns=names, dtype=object)
+    usual = frame.median(numeric_only=True)
     if by_topic is None:
-        table["reason_1"] = _words("time since the last order", frame, horizon, label, currency)
+        topic = "time since the last order"
+        table["reason_1"] = _words(topic, frame, horizon, label, currency, usual)
         return table
     strength = by_topic.to_numpy()
     order = np.argsort(-strength, axis=1, kind="stable")[:, :most]
@@ -112,7 +114,7 @@ def reasons(
     for place, topic in enumerate(by_topic.columns):
         rows, ranks = np.nonzero((order == place) & (np.take_along_axis(strength, order, 1) > 0.02))
         if len(rows):
-            texts[rows, ranks] = _words(topic, frame.iloc[rows], horizon, label, currency)
+            texts[rows, ranks] = _words(topic, frame.iloc[rows], horizon, label, currency, usual)
     table[names[: texts.shape[1]]] = texts
     return table
 
@@ -180,8 +182,10 @@ def _direction(frame: pd.DataFrame, names: list[str]) -> float:
     return float(max((sign for sign in signs if sign == sign), key=abs, default=0.0))
 
 
-def _words(topic: str, rows: pd.DataFrame, horizon, label, currency: str) -> list[str]:
-    """Return the topic in words for each row."""
+def _words(
+    topic: str, rows: pd.DataFrame, horizon, label, currency: str, usual: pd.Series
+) -> list[str]:
+    """Return the topic in words for each row, beside the median customer where that tells more."""
     days = f"{horizon / pd.Timedelta(1, 'D'):.0f} days"
     kind, _, name = topic.partition(" ")
     if topic == "time since the last order":
@@ -190,21 +194,23 @@ def _words(topic: str, rows: pd.DataFrame, horizon, label, currency: str) -> lis
             for r, gap, x in zip(rows["recency_days"], rows["usual_gap"], rows["x"], strict=True)
         ]
     if topic == "purchase model":
-        return [f"buying pattern: {p:.0%} chance of no order in {days}" for p in rows["bg_nbd"]]
+        return ["by the dates of the orders alone, somebody who has stopped buying"] * len(rows)
     if topic == "number of orders":
         return [
             f"{_count(n, 'day')} with an order since the first, {_days(age)} ago"
             for n, age in zip(rows["purchase_days"], rows["age_days"], strict=True)
         ]
     if topic == "value of orders":
-        return [f"{v:,.2f} {currency}".strip() + " per order" for v in rows["purchase_value"]]
+        of = f"per order; usual {usual['purchase_value']:,.2f}"
+        return [f"{v:,.2f} {currency}".strip() + f" {of}" for v in rows["purchase_value"]]
     if topic == "activity":
         return [
             f"no event for {_days(silence)}; {_count(n, 'event')} in the last {days}"
             for silence, n in zip(rows["silence_days"], rows["recent_events"], strict=True)
         ]
     if topic == "own initiative":
-        return [f"started {share:.0%} of the contacts" for share in rows["own_initiative"]]
+        of = f"of the contacts; usual {usual['own_initiative']:.0%}"
+        return [f"started {share:.0%} {of}" for share in rows["own_initiative"]]
     if topic == "feelings":
         return [
             f"feeling {mean:+.1f} on average, {last:+.1f} the last time"
@@ -220,9 +226,9 @@ def _words(topic: str, rows: pd.DataFrame, horizon, label, currency: str) -> lis
         at = rows[stages].to_numpy().argmax(axis=1)
         return [f"now in {label(stages[i].removeprefix('stage:'))}" for i in at]
     if kind == "channel":
-        return [
-            f"{share:.0%} of events through {name}" for share in rows[topic.replace(" ", ":", 1)]
-        ]
+        column = topic.replace(" ", ":", 1)
+        of = f"of events through {name}; usual {usual[column]:.0%}"
+        return [f"{share:.0%} {of}" for share in rows[column]]
     if kind == "touchpoint":
         spoken = name.replace("_", " ")
         spans = zip(rows[f"recent:{name}"], rows[f"last:{name}"], strict=True)
