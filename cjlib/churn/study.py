@@ -142,7 +142,7 @@ class Result:
     models : dict
         Every candidate fitted to the training cut-offs, the chosen one as it will be used.
     evaluation : DataFrame
-        ``churn_evaluation.compare`` on the test.
+        ``cjlib.churn.evaluation.compare`` on the test.
     final : classifier
         The chosen one, fitted again to training and test cut-offs, for the scores.
     """
@@ -160,7 +160,7 @@ class Result:
 
 
 def choose_model(found: Study, *, seed: int = 0) -> Choice:
-    """Choose a candidate on the training cut-offs alone; see ``churn_models.choose``."""
+    """Choose a candidate on the training cut-offs alone; see ``cjlib.churn.choice``."""
     models = candidates(found.words, pd.concat(found.training), seed=seed)
     return choose(found.training, models)
 
@@ -188,7 +188,7 @@ def ablation(found: Study, result: Result) -> dict:
     Returns
     -------
     dict
-        Of ``churn_evaluation.paired_gain``; empty for a log without journey features.
+        Of ``cjlib.churn.evaluation.paired_gain``; empty for a log without journey features.
     """
     journey = tuple(found.words.journey)
     if not journey:

@@ -39,7 +39,7 @@ def cut_off_bars(
 
 
 def calibration_plot(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw observed churn against promised churn, from ``churn_evaluation.calibration``."""
+    """Draw observed churn against promised churn, from ``cjlib.churn.evaluation.calibration``."""
     ax = plt.gca() if ax is None else ax
     low = float(min(table["predicted"].min(), table["lower"].min()))
     high = float(max(table["predicted"].max(), table["upper"].max()))
@@ -128,7 +128,7 @@ def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None)
 
 
 def return_curves(table: pd.DataFrame, colors: list[str], *, ax: Axes | None = None) -> Axes:
-    """Draw the share of customers back by day, with bands, from ``churn_survival.curves``."""
+    """Draw the share of customers back by day, from ``cjlib.churn.survival.curves``."""
     ax = plt.gca() if ax is None else ax
     for (name, curve), color in zip(table.groupby("stage", sort=False), colors, strict=False):
         curve = curve[curve["at_risk"] >= 10]
