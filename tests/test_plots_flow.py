@@ -34,7 +34,12 @@ def test_an_end_is_a_loss_before_the_purchase_alone():
     _, ax = plt.subplots()
     flow = flow.rename(columns={"n": "customers"})
     plots_flow.journey_flow(flow, STAGES, ["#111111"] * 3, before=["look"], ax=ax)
-    assert {"lost\n5", "ended here\n7"} <= {text.get_text() for text in ax.texts}
+    ends = [text for text in ax.texts if text.get_text() in ("lost\n5", "ended here\n7")]
+    assert len(ends) == 2
+    # readable where a line runs through them
+    assert all(text.get_bbox_patch().get_facecolor()[:3] == (1, 1, 1) for text in ends)
+    assert all(text.zorder > ax.patches[0].zorder for text in ends)
+    assert "to the next purchase" in ax.get_title(loc="left")
 
 
 def test_the_panels_of_groups_have_the_same_rows_and_columns():
@@ -86,3 +91,11 @@ def test_forecasts_name_their_axis_and_what_failed_is_not_drawn_as_coming():
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["seen", "back-test, 95 % band"]
     assert axes[0].get_ylabel() == "active customers"
+    # of two stages only the second is forecast: its band is named all the same
+    both = pd.concat([past, past.assign(stage="buy")])
+    ahead = past.assign(stage="buy", observed=np.nan)
+    figure, axes = plt.subplots(1, 3)
+    plots_flow.forecast_panels(seen, [both, ahead], axes)
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["seen", "back-test, 95 % band", "forecast, 95 % band"]
+    assert [len(ax.collections) for ax in axes[:2]] == [1, 2]

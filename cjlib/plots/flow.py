@@ -17,6 +17,7 @@ Label = Callable[[str], str]
 LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
 FAINT = 0.02  # of that move: what is not drawn
+ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # over lines
 AGREE = 0.005  # share by which models may differ and still agree
 
 
@@ -27,7 +28,7 @@ def journey_flow(
     *,
     before: Sequence[str] = (),
     label: Label = str,
-    title: str = "The journey: to later stages above, to earlier ones below, ends in red",
+    title: str = "Above: to later stages; below: to earlier or to the next purchase; red: ends",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the stages in order and the customers who move between them.
@@ -67,7 +68,8 @@ def journey_flow(
             ax.plot([start, start], [-0.2, -0.5], **drop)
             word = "lost" if move.from_stage in before else "ended here"
             text = f"{word}\n{move.customers:,.0f}"
-            ax.text(start, -0.53, text, ha="center", va="top", color=BAD, fontsize=9)
+            where = {"ha": "center", "va": "top", "color": BAD, "fontsize": 9, "zorder": 4}
+            ax.text(start, -0.53, text, **where, bbox=ON_WHITE)
             continue
         end = place[move.to_stage]
         if end == start:
@@ -124,7 +126,7 @@ def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, te
             va="center",
             fontsize=8.5,
             color=INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+            bbox=ON_WHITE,
             zorder=3,
         )
 
@@ -297,7 +299,8 @@ def forecast_panels(
     history : DataFrame
         ``period, stage, customers`` as seen.
     tables : sequence of DataFrame
-        Back-test and forecast: ``period, stage, expected, lower, upper, observed``.
+        Back-test and forecast: ``period, stage, expected, lower, upper, observed``; the forecast
+        may lack stages.
     axes : sequence of Axes
         Three in a row, one per stage of the tables, in their order.
     label : callable
@@ -312,6 +315,8 @@ def forecast_panels(
         ax.plot(seen["period"], seen["customers"], color=INK, linewidth=1.6, label="seen")
         for table in tables:
             part = table[table["stage"] == stage]
+            if part.empty:
+                continue
             past = part["observed"].notna().any()
             band, shade = ("back-test", MUTED) if past else ("forecast", ACCENT)
             band = f"{band}, 95 % band"
@@ -327,7 +332,10 @@ def forecast_panels(
             ax.set_ylabel("active customers")
     for ax in list(axes)[len(stages) :]:
         ax.axis("off")
+    # a stage without a forecast lacks its band, so the names come from all panels
+    named = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes]
+    handles = {name: handle for panel in named for handle, name in panel}
     axes[0].figure.legend(
-        *axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3
+        handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=3
     )
     return axes
