@@ -10,7 +10,13 @@ import pytest
 from cjlib import journeys
 from cjlib.chains import anticipation, repurchase
 from cjlib.chains.dwell import survival
-from cjlib.chains.forecast import backtest_score, failed, forecast, forecast_and_backtest
+from cjlib.chains.forecast import (
+    backtest_score,
+    failed,
+    failed_stages,
+    forecast,
+    forecast_and_backtest,
+)
 from cjlib.chains.snapshots import GONE, NEW, Snapshots, band_count
 
 AS_OF = pd.Timestamp("2026-06-28")
@@ -134,7 +140,7 @@ def test_forecast_is_the_matrix_applied_to_today():
 def test_backtest_uses_nothing_after_its_moment_but_to_score():
     events = table(walkers(4, customers=400))
     earlier = AS_OF - pd.Timedelta(weeks=4)
-    back, _ = forecast_and_backtest(Snapshots.of(events, AS_OF, SILENCE), STAGES, 4, seed=1)
+    back = forecast_and_backtest(Snapshots.of(events, AS_OF, SILENCE), STAGES, 4, seed=1)[0]
     cut = events.filter(events.timestamp <= earlier)
     then = forecast(Snapshots.of(cut, earlier, SILENCE), STAGES, horizon=4, seed=1)
     columns = ["period", "stage", "expected", "lower", "upper", "naive"]
@@ -196,12 +202,34 @@ def test_a_forecast_has_failed_when_it_loses_and_its_bands_hold_little():
     assert not failed(table.assign(upper=30.0))  # its bands said so
 
 
+def test_a_forecast_is_withheld_where_it_lost_and_its_band_missed():
+    good = {"stage": "look", "expected": 9.0, "lower": 8, "upper": 10, "observed": 9, "naive": 30}
+    bad = good | {"stage": "buy", "observed": 14, "naive": 13}
+    table = pd.DataFrame([good, good, bad, bad])
+    assert failed_stages(table) == ["buy"]
+    # half of the figures inside is no band of 95 %; more than half may be
+    assert failed_stages(pd.DataFrame([good, bad, bad | {"observed": 10}])) == ["buy"]
+    assert failed_stages(pd.DataFrame([good, bad, *[bad | {"observed": 10, "naive": 9}] * 2])) == []
+    # as a whole it failed: no stage is left
+    assert failed_stages(table.assign(naive=table["observed"], upper=8.5)) == ["look", "buy"]
+
+
+def test_the_stages_in_which_a_forecast_failed_have_none(monkeypatch):
+    module = "cjlib.chains.forecast.failed_stages"
+    snapshots = Snapshots.of(table(walkers(8, 600)), AS_OF, SILENCE)
+    monkeypatch.setattr(module, lambda _: ["buy"])
+    back, ahead = forecast_and_backtest(snapshots, STAGES, 6, seed=1)
+    assert (set(back.table["stage"]), set(ahead.table["stage"])) == (set(STAGES), {"look"})
+    monkeypatch.setattr(module, lambda _: STAGES)
+    assert len(forecast_and_backtest(snapshots, STAGES, 6, seed=1)) == 1
+
+
 @pytest.mark.slow
 def test_bands_hold_what_comes_when_the_future_is_like_the_past():
     inside = []
     for seed in range(14):
         snapshots = Snapshots.of(table(walkers(500 + seed, 1_000)), AS_OF, SILENCE)
-        back, _ = forecast_and_backtest(snapshots, STAGES, 6, seed=seed)
+        back = forecast_and_backtest(snapshots, STAGES, 6, seed=seed)[0]
         inside.append(backtest_score(back.table)["coverage"])
     # cells of one simulation move together; over 60 seeds the mean was 0.953, standard error 0.012
     assert np.mean(inside) >= 0.88

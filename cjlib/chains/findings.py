@@ -4,7 +4,7 @@ Each function returns the arguments of ``Report.finding`` (a headline with its i
 ``Report.say`` (a sentence); none of them displays anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from cjlib.attribution.attribution import NONE, model_agreement
 from cjlib.attribution.touch_paths import OTHER
 from cjlib.chains.anticipation import summed
 from cjlib.chains.dwell import days_to_move
-from cjlib.chains.forecast import Forecast, backtest_score, failed
+from cjlib.chains.forecast import Forecast, backtest_score, failed_stages, naive_wins
 from cjlib.chains.markov import MarkovChain
 from cjlib.chains.repurchase import ANY, FIRST, share_within
 
@@ -49,7 +49,7 @@ def loses_most(chain: MarkovChain, log) -> dict:
         text += ": {value:.1%} of its visits ({lower:.1%} to {upper:.1%}, n {n:,}) were the end of "
         text += "their journey."
     return _interval(worst, "probability") | {
-        "name": "stage_that_loses_most",
+        "name": "stage_that_loses_most" if len(before) else "where_journeys_end",
         "stage": log.label(worst["from_stage"]),
         "n": int(counted),
         "days": log.dataset.journey.inactivity.days,
@@ -265,18 +265,28 @@ def memory(row: pd.Series) -> dict:
         }
     helps = row["held_out_lower"] > 0
     return {
-        "text": "Knowing the last {order} stages instead of the last {fewer} {verdict}: it makes "
-        "the next stages of customers held out {gain:+.1%} likelier ({low:+.1%} to {high:+.1%}; "
-        "n {n:,} moves, q {q}).",
+        "text": "Knowing the last {order} stages instead of the last {fewer} {verdict}: for "
+        "customers held out it foretells the next stage {better} by {gain:.1%} ({low:+.1%} to "
+        "{high:+.1%}, plus is better; n {n:,} moves, q {q}).",
         "order": order,
         "fewer": "one" if order == "2" else str(int(order) - 1),
         "verdict": "helps" if helps else "does not help",
-        "gain": row["held_out_gain"],
+        "better": "better" if row["held_out_gain"] >= 0 else "worse",
+        "gain": abs(row["held_out_gain"]),
         "low": row["held_out_lower"],
         "high": row["held_out_upper"],
         "n": int(row["n"]),
         "q": p_text(row["q_value"]),
     }
+
+
+def dated(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """Return the boundaries of ``change_points``, one chosen only if the page's q-value bears it.
+
+    Its own p-value allows for the search of a date, not for the other tests of the page.
+    """
+    found = tests.loc[(tests["test"] == "change") & (tests["segment"] == "all"), "q_value"]
+    return points.assign(chosen=points["chosen"] & bool((found <= SURE).any()))
 
 
 def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) -> dict:
@@ -305,7 +315,9 @@ def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) 
     if not search <= SURE:
         text = "No change is found: the surest date has q {q}. "
         text += "Compared together, the months {differ} (q {months})."
-        differ = "do differ, so a slow drift may be there" if months <= SURE else "do not differ"
+        differ = "are not shown to differ"
+        if months <= SURE:
+            differ = "do differ, so a slow drift may be there"
         return overall | {"text": text, "differ": differ}
     point, plausible = points.loc[points["z"].abs().idxmax()], points[points["plausible"]]
     if months <= SURE:
@@ -313,7 +325,8 @@ def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) 
     else:
         text = "There is at most a hint of a change: one date stands out (q {q}), yet compared "
         text += (
-            "together the months do not differ (q {months}). If there was one, it was likeliest "
+            "together the months are not shown to differ (q {months}). If there was one, it was "
+            "likeliest "
         )
     text += "at **{date.day} {date:%B %Y}**"
     if len(plausible) > 1:
@@ -434,7 +447,7 @@ def forecasts(made: Sequence[Forecast], weeks: int, label=str) -> list[dict]:
         return [{"text": "The log is too short for a forecast: fewer than four weeks."}]
     past = [one.table for one in made if one.table["observed"].notna().any()]
     said = [_backtest(table, weeks, label) for table in past]
-    if past and failed(past[0]):
+    if past and _withheld(past[0]):
         return said
     assumed = {
         "text": "Assumed per week: {sum:,.0f} customers newly or again active, the average of the "
@@ -442,7 +455,50 @@ def forecasts(made: Sequence[Forecast], weeks: int, label=str) -> list[dict]:
         "sum": made[-1].arrivals.sum(),
         "weeks": made[-1].arrival_weeks,
     }
-    return [*said, assumed]
+    return [*said, *_too_wide(made[-1].table, label), assumed]
+
+
+def _withheld(table: pd.DataFrame) -> bool:
+    return len(failed_stages(table)) == table["stage"].nunique()
+
+
+def _too_wide(table: pd.DataFrame, label) -> list[dict]:
+    """Name the stages whose band is wider than the number that it surrounds."""
+    sums = table.assign(width=table["upper"] - table["lower"]).groupby("stage", sort=False)
+    sums = sums[["width", "expected"]].sum()
+    wide = sums.index[sums["width"] > sums["expected"]]
+    if wide.empty:
+        return []
+    where = "every stage" if 1 < len(wide) == len(sums) else _listed(map(label, wide))
+    text = "In {where} the band of the weeks ahead is wider than the number of customers expected: "
+    return [{"text": text + "too wide to plan with.", "where": where}]
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _verdict(table: pd.DataFrame, label) -> str:
+    """Say whether the chain or today's numbers foresaw more, in sum and by stage."""
+    if _withheld(table):
+        return "The forecast failed, so none is made for the weeks ahead."
+    simple = {stage: naive_wins(part) for stage, part in table.groupby("stage", sort=False)}
+    lost = [label(stage) for stage, wins in simple.items() if wins]
+    won = [label(stage) for stage, wins in simple.items() if not wins]
+    if naive_wins(table):
+        text = "The simple rule does as well or better here: plan with today's numbers."
+        text += f" The chain did better in {_listed(won)} alone." if won else ""
+    elif lost:
+        text = "In sum the chain beats the simple rule, yet in "
+        text += f"{_listed(lost)} the simple rule did as well or better: plan there with today's "
+        text += "numbers."
+    else:
+        text = "The chain beats the simple rule" + " in every stage" * (len(won) > 1) + "."
+    failed = [label(stage) for stage in failed_stages(table)]
+    if failed:
+        text += f" In {_listed(failed)} its band failed too, so no forecast is made there."
+    return text
 
 
 def _backtest(table: pd.DataFrame, weeks: int, label) -> dict:
@@ -450,12 +506,6 @@ def _backtest(table: pd.DataFrame, weeks: int, label) -> dict:
     inside = table["observed"].between(table["lower"], table["upper"])
     inside = inside.groupby(table["stage"], sort=False).mean()
     few = inside.index[inside < NARROW]
-    if failed(table):
-        verdict = "The forecast failed, so none is made for the weeks ahead."
-    elif score["error"] < score["naive_error"]:
-        verdict = "The chain beats the simple rule."
-    else:
-        verdict = "The simple rule does as well or better here: plan with today's numbers."
     where = ""
     if score["coverage"] < NARROW:
         where = " The band is too narrow"
@@ -467,7 +517,7 @@ def _backtest(table: pd.DataFrame, weeks: int, label) -> dict:
         "customers, the simple rule “as many as today” by {naive_error:.1%}. {verdict}",
         "weeks": weeks,
         "misses": ", ".join(label(stage) for stage in few),
-        "verdict": verdict,
+        "verdict": _verdict(table, label),
     }
 
 

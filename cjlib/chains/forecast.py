@@ -6,7 +6,7 @@ more than was known at its moment, so the back-test is the same forecast from an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from cjlib.uncertainty import bucket_array
 
 PRIOR = 0.5  # pseudo-customers per row, spread over all cells, so that no row is empty
 DRAWS = 1_000
-FAR_OFF = 0.5  # share of figures inside their band below which the band is no band
+FAR_OFF = 0.5  # a band that holds no more than this share of the figures is no band
 COLUMNS = ["period", "stage", "expected", "lower", "upper", "observed", "naive", "kind"]
 
 
@@ -152,17 +152,33 @@ def forecast_and_backtest(
     -------
     list of Forecast
         Back-test and forecast, or the latter alone, or none, as far as the log is long enough. A
-        forecast whose back-test failed is withheld.
+        forecast is withheld for the stages in which its back-test failed.
     """
     made = [forecast(snapshots, stages, horizon=horizon, at=at, seed=seed) for at in (-horizon, 0)]
     made = [one for one in made if one is not None]
-    return made[:1] if len(made) > 1 and failed(made[0].table) else made
+    if len(made) < 2:
+        return made
+    back, ahead = made
+    kept = ahead.table[~ahead.table["stage"].isin(failed_stages(back.table))]
+    return [back, replace(ahead, table=kept)] if len(kept) else [back]
+
+
+def naive_wins(table: pd.DataFrame) -> bool:
+    """Return whether "as many as today" did as well as a back-test, or better."""
+    off = table[["expected", "naive"]].sub(table["observed"], axis=0).abs().sum()
+    return bool(off["expected"] >= off["naive"])
 
 
 def failed(table: pd.DataFrame) -> bool:
     """Return whether a back-test is no better than today's numbers and its bands hold little."""
-    score = backtest_score(table)
-    return score["error"] >= score["naive_error"] and score["coverage"] < FAR_OFF
+    inside = table["observed"].between(table["lower"], table["upper"]).mean()
+    return naive_wins(table) and inside <= FAR_OFF
+
+
+def failed_stages(table: pd.DataFrame) -> list[str]:
+    """Return the stages in which a back-test failed: all of them where it failed as a whole."""
+    by_stage = table.groupby("stage", sort=False)
+    return [stage for stage, part in by_stage if failed(table) or failed(part)]
 
 
 def joined(made: Sequence[Forecast]) -> pd.DataFrame:
