@@ -9,7 +9,14 @@ import pytest
 
 from cjlib import journeys
 from cjlib.attribution.attribution import attribute
-from cjlib.chains import dwell, findings as words, markov_tests, repurchase, stage_chains
+from cjlib.chains import (
+    dwell,
+    findings as words,
+    markov_tests,
+    questions,
+    repurchase,
+    stage_chains,
+)
 from cjlib.chains.markov import MarkovChain
 from cjlib.errors import ParameterError
 
@@ -269,6 +276,42 @@ def test_a_date_that_all_months_together_do_not_bear_out_is_a_hint():
     assert found["months"] == "0.270"
 
 
+def test_purchases_are_counted_where_the_way_there_matters():
+    # who looks after the shop buys, who looks after the mail does not: one step cannot know
+    rows = []
+    for i in range(20):
+        rows += [(f"a{i}", 90, "bill", None), (f"a{i}", 89, "look", None)]
+        rows += [(f"a{i}", 88, "buy", None), (f"a{i}", 87, "look", None)]
+        rows += [(f"b{i}", 90, "look", None)]
+    log = small_log([*rows, ("open", 12, "look", None), ("open", 3, "bill", None)])
+    visits = questions.until_purchase(log.visits)
+    until = dwell.dwell_counts(visits, log.as_of, by=["bucket"]).to_pandas()
+    found = until.groupby(["stage", "exit"])["n"].sum().to_dict()
+    # before the purchase 20 looks, after it or without one 40, one may yet buy
+    assert found["look", "purchase"] == 20
+    assert (found["look", "lost"], found["look", "open"]) == (40, 1)
+    assert found["buy", "purchase"] == 20  # the bill, not the purchase itself
+    assert set(until["days"][until["exit"] == "purchase"]) == {1.0, 2.0}
+    reached = pd.DataFrame(
+        {"from_stage": ["look", "buy"], "probability": [0.6, 0.9], "before": [True, False]}
+    )
+    assert words.best_start(reached, until) == "look"
+    assert words.best_start(reached, until[until["exit"] != "purchase"]) is None
+    ways = dwell.cumulative_incidence(until, "look")
+    said = words.purchase_follows(ways, 61, reached, log)
+    assert said["value"] == pytest.approx(1 / 3, abs=0.01)
+    assert (said["lower"] < said["value"] < said["upper"], said["days"]) == (True, 1)
+    assert (said["picture"], "{picture:.1%}" in said["sentence"]) == (0.6, True)
+    alike = words.purchase_follows(ways, 61, reached.assign(probability=1 / 3), log)
+    assert "picture" not in alike
+    # surely another share, but not clearly: the picture's whole percentages hardly show it
+    many = ways.assign(lower=ways["probability"] - 0.001, upper=ways["probability"] + 0.001)
+    near = reached.assign(probability=said["value"] + 0.02)
+    assert "picture" not in words.purchase_follows(many, 61, near, log)
+    quick = words.purchase_follows(ways.assign(days=ways["days"] / 24), 61, reached, log)
+    assert ("{hours:.0f} h" in quick["sentence"], quick["hours"]) == (True, 1)
+
+
 def test_the_tests_of_the_page_are_corrected_together():
     rows = [
         (c, 90 - 31 * m + d, s, "web")
@@ -427,7 +470,11 @@ def test_all_purchases_are_told_from_the_first():
         repurchase.ANY: dwell.survival(gaps.assign(stage=repurchase.ANY), repurchase.ANY),
         repurchase.FIRST: dwell.survival(gaps, repurchase.FIRST),
     }
-    said = words.bought_again(curves, log)
+    drawn = pd.DataFrame({"from_stage": ["look", "buy"], "probability": [0.9, 0.5]})
+    said = words.bought_again(curves, drawn, log)
+    assert "picture" not in said
+    apart = words.bought_again(curves, drawn.assign(probability=0.99), log)
+    assert (apart["picture"], "{picture:.1%}" in apart["sentence"]) == (0.99, True)
     assert said["value"] == pytest.approx(10 / 20)
     assert said["first"] == pytest.approx(1 / 10)
     assert (said["n"], said["days"]) == (20, 10)

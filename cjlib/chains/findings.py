@@ -18,6 +18,7 @@ from cjlib.chains.repurchase import ANY, FIRST, share_within
 
 SURE = 0.05  # q-values up to which something counts as found
 MODELS = {"first": "first touch", "last": "last touch", "markov_1": "removal effect"}
+CLEAR = 0.03  # by which the picture of the model and a count outside its interval differ clearly
 NARROW = 0.9  # share of figures inside bands of 95 % below which the bands are too narrow
 
 
@@ -141,28 +142,71 @@ def chances(absorption: pd.DataFrame, log) -> pd.DataFrame:
     return reached.assign(label=names.where(before, "next one, after " + names), before=before)
 
 
-def best_start(reached: pd.DataFrame, log) -> dict | None:
-    """Say from which stage before the purchase it is likeliest; None in a log without such."""
-    before = reached[reached["before"]]
+def best_start(reached: pd.DataFrame, counts: pd.DataFrame) -> str | None:
+    """Return the stage before the purchase from which it is likeliest, None without such.
+
+    Of those only, by the ``dwell_counts`` until the purchase, that a purchase was seen to follow.
+    """
+    followed = counts["stage"][counts["exit"] == "purchase"]
+    before = reached[reached["before"] & reached["from_stage"].isin(followed)]
     if before.empty:
         return None
-    best = before.sort_values("probability").iloc[-1]
-    return _interval(best, "probability") | {
+    return before.loc[before["probability"].idxmax(), "from_stage"]
+
+
+def purchase_follows(ways: pd.DataFrame, n: int, reached: pd.DataFrame, log) -> dict:
+    """Say after how many visits to a stage a purchase followed in the journey, as counted.
+
+    Parameters
+    ----------
+    ways : DataFrame
+        ``cumulative_incidence`` of the stage's visits ``until_purchase``.
+    n : int
+        Of these visits.
+    reached : DataFrame
+        Of ``chances``: what the picture shows.
+    log : Log
+
+    Returns
+    -------
+    dict
+        Arguments of ``Report.finding``.
+    """
+    stage, bought = ways["stage"].iloc[0], ways[ways["exit"] == "purchase"]
+    days = days_to_move(bought)
+    found = _interval(bought.iloc[-1], "probability") | {
         "name": "purchase_from_best_stage",
-        "stage": log.label(best["from_stage"]),
-        "days": best["expected_days"],
-        "sentence": "From {stage}, **{value:.1%}** ({lower:.1%} to {upper:.1%}) reach the "
-        "purchase, those after {days:.1f} days on average.",
+        "stage": log.label(stage),
+        "n": n,
+        "days": days,
+        "hours": max(24 * days, 1.0),
+        "sentence": "Counted from whole journeys, **{value:.1%}** ({lower:.1%} to {upper:.1%}) of "
+        "the {n:,} visits to {stage} were followed by a purchase in the same journey, half of "
+        "those within " + ("{days:.1f} days." if days >= 1 else "{hours:.0f} h."),
     }
+    return _beside_the_picture(found, reached, [stage])
 
 
-def bought_again(curves: Mapping[str, pd.DataFrame], log) -> dict:
+def _beside_the_picture(found: dict, reached: pd.DataFrame, stages: Sequence[str]) -> dict:
+    """Add what the picture shows of a stage where that is clearly another share than counted."""
+    drawn = reached.loc[reached["from_stage"].isin(stages), "probability"]
+    away = (drawn - drawn.clip(found["lower"], found["upper"])).abs().sum()
+    if len(drawn) != 1 or not away or abs(drawn.iloc[0] - found["value"]) < CLEAR:
+        return found
+    text = " The picture has {picture:.1%} there, as if only the present stage mattered: where the "
+    text += "two differ, trust the count."
+    return found | {"picture": drawn.iloc[0], "sentence": found["sentence"] + text}
+
+
+def bought_again(curves: Mapping[str, pd.DataFrame], reached: pd.DataFrame, log) -> dict:
     """Say how many purchases are followed by another before the silence that ends a journey.
 
     Parameters
     ----------
     curves : mapping of str to DataFrame
         ``survival`` of the days from any purchase, and from the first, to the next.
+    reached : DataFrame
+        Of ``chances``: what the picture shows.
     log : Log
 
     Returns
@@ -174,7 +218,7 @@ def bought_again(curves: Mapping[str, pd.DataFrame], log) -> dict:
     days = log.dataset.journey.inactivity.days
     value, lower, upper = share_within(curves[ANY], days)
     first, least, most = share_within(curves[FIRST], days)
-    return {
+    found = {
         "name": "purchase_again_in_journey",
         "value": value,
         "lower": lower,
@@ -190,6 +234,7 @@ def bought_again(curves: Mapping[str, pd.DataFrame], log) -> dict:
         "customers' first purchases, {first:.1%} ({least:.1%} to {most:.1%}). Customers who buy "
         "often count often among all purchases, and once among the first.",
     }
+    return _beside_the_picture(found, reached, log.stages.purchase)
 
 
 def second_purchase(gaps: pd.DataFrame, curve: pd.DataFrame, days: int) -> dict:

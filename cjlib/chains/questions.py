@@ -5,6 +5,8 @@ What comes of those on their way to the purchase, and what brings back those who
 
 from collections.abc import Iterable
 
+import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
@@ -58,6 +60,38 @@ def return_question(
     starts = _by_role(stages, PURCHASE) + _by_role(stages, "after")
     outcomes = {PURCHASE: _by_role(stages, PURCHASE), LOST: [LOST]}
     return chain.absorption(outcomes, starts=starts, days=days, again=True, segment=segment)
+
+
+def until_purchase(visits: ir.Table) -> ir.Table:
+    """Let every visit last until the next purchase of its journey, or until that is lost.
+
+    What the chain puts together from single moves can so be counted from whole journeys, which
+    remember where they came from.
+
+    Parameters
+    ----------
+    visits : Table
+        Stage visits of a log.
+
+    Returns
+    -------
+    Table
+        The same with another ``next_stage`` (``purchase`` or ``lost``) and ``left`` (the start of
+        the later visit with that purchase, or the moment when the silence was complete); both
+        missing where neither is known yet. For ``dwell_counts`` of :mod:`cjlib.chains.dwell`.
+    """
+    whole = ibis.window(group_by=["customer_id", "journey"])
+    later = ibis.window(group_by=["customer_id", "journey"], order_by="visit", following=(1, None))
+    unknown = ibis.null("timestamp")
+    ends = visits.mutate(
+        bought=(visits.purchases > 0).ifelse(visits.started, unknown).min().over(later),
+        lost=(visits.next_stage == LOST).ifelse(visits.left, unknown).max().over(whole),
+    )
+    outcome = ends.lost.notnull().ifelse(LOST, ibis.null("string"))
+    return ends.mutate(
+        next_stage=ends.bought.notnull().ifelse(PURCHASE, outcome),
+        left=ibis.coalesce(ends.bought, ends.lost),
+    ).drop("bought", "lost")
 
 
 def _by_role(stages: Iterable, role: str) -> list[str]:
