@@ -14,6 +14,7 @@ from cjlib.segments.personas import cards
 from cjlib.segments.profiles import profiles
 from cjlib.segments.rfm import NOT_YET
 from cjlib.segments.segments import (
+    association,
     cluster_names,
     cross_table,
     find_clusters,
@@ -42,6 +43,19 @@ class TestViews:
         again = find_segments(demo, most_clusters=3, seed=1)
         pd.testing.assert_frame_equal(again.customers, found.customers)
         pd.testing.assert_frame_equal(profiles(demo, again), profile)
+
+    def test_nested_groups_go_together_and_chance_groups_do_not(self):
+        fine = np.arange(600) % 6
+        nested = pd.crosstab(fine, fine // 3)
+        assert association(nested) == pytest.approx(1, abs=0.01)
+        assert adjusted_rand_score(fine, fine // 3) < 0.5
+        known = pd.DataFrame([[60, 40], [40, 60]])  # V² = 0.04, less one of 199 for chance
+        expected = np.sqrt((0.04 - 1 / 199) / (1 - 1 / 199))
+        assert association(known) == pytest.approx(expected)
+        rng = np.random.default_rng(0)
+        chance = [association(pd.crosstab(fine, rng.permutation(600) % 4)) for _ in range(200)]
+        assert np.mean(chance) < 0.03
+        assert np.median(chance) < 0.02
 
     def test_cross_table_adds_up(self, found):
         table = cross_table(found.customers, "rfm_segment", "journey_type")

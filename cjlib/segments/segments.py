@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2_contingency
 
 from cjlib.errors import ParameterError
 from cjlib.segments.behaviour import (
@@ -348,6 +349,25 @@ def cross_table(customers: pd.DataFrame, rows: str, columns: str) -> pd.DataFram
     order = [name for name in customers[rows].cat.categories if name in table.index]
     across = [name for name in customers[columns].cat.categories if name in table.columns]
     return table.loc[order, across]
+
+
+def association(table: pd.DataFrame) -> float:
+    """Return how far two groupings of the same customers go together.
+
+    Cramér's V with the bias correction of W. Bergsma (Journal of the Korean Statistical Society 42,
+    2013): 0 is no more than chance, 1 is that every group of the finer grouping lies within one of
+    the coarser. The Rand index would call such nested groupings different.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Result of `cross_table`, with two rows and two columns at least.
+    """
+    n = table.to_numpy().sum()
+    sizes = np.array(table.shape)
+    beyond = chi2_contingency(table, correction=False).statistic / n - (sizes - 1).prod() / (n - 1)
+    corrected = sizes - (sizes - 1) ** 2 / (n - 1)
+    return float(np.sqrt(max(beyond, 0) / (corrected.min() - 1)))
 
 
 def migration(log, segments: Segments, earlier: pd.Timestamp) -> tuple[pd.DataFrame, Interval]:
