@@ -38,6 +38,15 @@ class TestEffects:
         visits = late.select("customer_id", "journey", "visit").distinct().count().execute()
         assert effects.loc[effects["touchpoint"] == "delivery_late", "visits"].sum() == visits
 
+    def test_feelings_of_open_journeys_count_as_on_the_map(self, demo, effects):
+        told = demo.events.filter(demo.events.sentiment.notnull()).group_by("touchpoint")
+        told = told.aggregate(n=lambda t: t.count(), sum=lambda t: t.sentiment.sum()).to_pandas()
+        told = told.set_index("touchpoint").sort_index()
+        sums = effects.assign(sum=effects["feeling"] * effects["told"]).groupby("touchpoint")
+        counted = sums[["told", "sum"]].sum().loc[told.index]
+        assert (counted["told"] == told["n"]).all()
+        assert np.allclose(counted["sum"], told["sum"])
+
     def test_feelings_carry_intervals_on_their_scale(self, effects):
         told = effects[effects["told"] >= 30]
         assert (told["feeling_lower"] <= told["feeling"]).all()

@@ -83,6 +83,16 @@ def test_long_names_of_clusters_and_features_are_wrapped_not_cut(ax):
         assert label.get_text().replace("\n", " ") in names
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_long_names_of_few_rows_leave_room_for_the_picture():
+    names = ["mostly delivered to the door, fewer steps back", "seldom brought at all, closer by"]
+    figure, ax = plt.subplots(figsize=(9, 1.9), layout="constrained")
+    plots_segments.count_map(pd.DataFrame([[9, 9], [9, 9]], index=names, columns=names), ax)
+    figure.canvas.draw()
+    assert all(label.get_rotation() == 0 for label in ax.get_yticklabels())
+    plt.close(figure)
+
+
 def test_outcome_panels_leave_out_what_does_not_vary():
     profile = demo_profile()
     rows = profile[profile["segmentation"] == "journey_type"].assign(feeling=0.1)

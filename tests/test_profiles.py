@@ -96,3 +96,15 @@ class TestProfiles:
         typical = typical_journeys(demo, found.customers, "journey_type", most=2)
         assert typical.groupby("segment").size().eq(2).all()
         assert typical.groupby("segment")["journeys"].is_monotonic_decreasing.all()
+
+    def test_typical_journeys_are_shares_of_the_journeys_whose_beginning_is_known(
+        self, demo, found
+    ):
+        visits = demo.visits.to_pandas()
+        journeys = visits.groupby(["customer_id", "journey"]).agg(
+            visits=("visit", "size"), over=("next_stage", lambda ends: ends.eq("lost").any())
+        )
+        known = int((journeys["over"] | (journeys["visits"] >= 5)).sum())
+        typical = typical_journeys(demo, found.customers, "journey_type")
+        assert typical.groupby("segment")["of"].first().sum() == known
+        assert np.allclose(typical["share"] * typical["of"], typical["journeys"])

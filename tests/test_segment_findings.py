@@ -7,6 +7,7 @@ import pytest
 from cjlib.report import Report
 from cjlib.segments.differences import report_churn, report_differences
 from cjlib.segments.findings import (
+    about,
     labels,
     overview,
     profile_columns,
@@ -21,7 +22,7 @@ from cjlib.segments.findings import (
     stages_before,
     with_value_share,
 )
-from cjlib.segments.segments import migration
+from cjlib.segments.segments import association, cross_table, migration
 from tests.segment_logs import demo_log, demo_profile, demo_segments, log_of_rows
 
 
@@ -86,7 +87,9 @@ def test_every_answer_is_stated_with_its_figures(report, capsys):
     assert "No clusters hold." in said
     assert "have not bought since" in said
     assert "in the segment they were in on 2025-12-03" in said
-    assert "adjusted Rand index" in said
+    both = association(cross_table(found.customers, "rfm_segment", "journey_type"))
+    assert 0.1 < both < 0.8
+    assert f"are **not the same grouping**, but go together (Cramér's V {both:.2f}" in said
     assert "1 clusters" not in said
     assert {one["name"]: one["value"] for one in report.findings}["behaviour_clusters"] == 0
 
@@ -145,6 +148,12 @@ def test_groups_too_small_to_show_are_counted(report, capsys):
     assert "2 more groups have fewer than 5 customers" in sentences(report, capsys)
     small_groups(report, pd.DataFrame({"customers": [5]}))
     assert not sentences(report, capsys)
+
+
+def test_a_total_gives_no_small_rest_away():
+    for rest in range(5):  # beside 3,748 journeys that are shown
+        assert about(3748 + rest, 5) == "about 3,750"
+    assert about(3748, 1) == "3,748"
 
 
 def test_nobody_to_move_is_told(report, capsys):

@@ -290,8 +290,10 @@ def _heat(table: pd.DataFrame, ax: Axes, *, annot=True, **options) -> None:
         linewidths=1,
         linecolor="white",
         annot_kws={"size": 9},
+        yticklabels=False,  # seaborn draws them upright first: long ones would leave no room
         **options,
     )
+    ax.set_yticks(np.arange(len(table)) + 0.5, table.index)
     ax.tick_params(axis="x", rotation=0 if table.shape[1] <= 6 else 40)
     if table.shape[1] > 6:
         plt.setp(ax.get_xticklabels(), ha="right")

@@ -60,7 +60,8 @@ def touchpoint_effects(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
     """Compare, by segment, stage visits with and without a touchpoint, and how it felt.
 
     Of the visits to the touchpoint's stage in ended journeys: how often a purchase follows in the
-    same journey when the touchpoint is there, and when it is not. Visits are compared and not whole
+    same journey when the touchpoint is there, and when it is not. How it felt is known at once, so
+    feelings count in open journeys too. Visits are compared and not whole
     journeys, since a long journey holds more of everything. Visits with and without a touchpoint
     may differ in other ways too: this says what goes with a purchase, not what brings it.
 
@@ -77,7 +78,7 @@ def touchpoint_effects(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
         ``segment``, ``stage``, ``role``, ``touchpoint``, ``visits``, ``customers``, ``followed``,
         ``otherwise``, ``difference`` with ``lower`` and ``upper``, ``q_value`` (over touchpoints
         before the purchase), ``feeling`` (mean, with ``feeling_lower`` and ``feeling_upper``) and
-        ``told`` (events with a feeling).
+        ``told`` (events with a feeling, those of open journeys too).
     """
     key = ["customer_id", "journey", "visit"]
     whole = ibis.window(group_by=["customer_id", "journey"])
@@ -87,20 +88,21 @@ def touchpoint_effects(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:
         over=(visits.next_stage == "lost").fill_null(False).any().over(whole),
         followed=(buys.max().over(whole) > visits.visit).fill_null(False).cast("int64"),
     )
-    reached = with_segment(visits.filter(visits.over), customers, view)
-    reached = reached.select("segment", "bucket", "stage", "role", "followed", *key)
+    reached = with_segment(visits, customers, view)
+    reached = reached.select("segment", "bucket", "stage", "role", "over", "followed", *key)
     touched = log.events.group_by("touchpoint", *key).aggregate(
         feeling=lambda t: t.sentiment.sum().fill_null(0.0), told=lambda t: t.sentiment.count()
     )
     touched = touched.inner_join(reached, key)
     cells = ["segment", "bucket", "stage", "role", "touchpoint"]
     with_it = touched.group_by(cells).aggregate(
-        visits=touched.count(),
-        followed=touched.followed.sum(),
-        customers=touched.customer_id.nunique(),
+        visits=touched.over.sum(),
+        followed=touched.followed.sum(where=touched.over).fill_null(0),
+        customers=touched.customer_id.nunique(where=touched.over),
         feeling=touched.feeling.sum(),
         told=touched.told.sum(),
     )
+    reached = reached.filter(reached.over)
     stages = reached.group_by("segment", "bucket", "stage")
     stages = stages.aggregate(all_visits=reached.count(), all_followed=reached.followed.sum())
     return _compare(with_it.to_pandas(), stages.to_pandas())
@@ -152,7 +154,7 @@ def _compare(with_it: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
     )
     tested = (table["role"] == "before") & (table["visits"] >= ENOUGH)
     q_value = benjamini_hochberg(table["q_value"].where(tested))
-    return table.assign(q_value=q_value)[table["visits"] > 0].reset_index(drop=True)
+    return table.assign(q_value=q_value)[table["visits"] + table["told"] > 0].reset_index(drop=True)
 
 
 def whereabouts(log, customers: pd.DataFrame, view: str) -> pd.DataFrame:

@@ -4,11 +4,10 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_rand_score
 
 from cjlib.segments.clusters import stability_band
 from cjlib.segments.rfm import NOT_YET, few_repeat
-from cjlib.segments.segments import VIEWS, Segments
+from cjlib.segments.segments import VIEWS, Segments, association, cross_table
 
 NAMES = {
     "rfm_segment": "RFM segments",
@@ -28,6 +27,11 @@ def capital(text: str) -> str:
 def percent(share: float) -> str:
     """Return a share in whole percents, none of them where there is some."""
     return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def about(n: int, smallest: int) -> str:
+    """Return a total rounded so that, beside exact parts, it gives no small rest away."""
+    return f"about {round(n / smallest) * smallest:,}" if smallest > 1 else f"{n:,}"
 
 
 def view_name(found: Segments, view: str) -> str:
@@ -291,23 +295,23 @@ def pairs(found: Segments) -> list[tuple[str, str]]:
 
 
 def report_agreement(report, found: Segments) -> None:
-    """Say how far each pair of views agrees."""
+    """Say how far each pair of views goes together."""
     if not pairs(found):
         report.say("Only one view tells the customers apart, so there is nothing to compare.")
     for one, other in pairs(found):
-        index = adjusted_rand_score(
-            found.customers[one].cat.codes.to_numpy(), found.customers[other].cat.codes.to_numpy()
-        )
+        both = association(cross_table(found.customers, one, other))
         reading = (
-            "nearly the same" if index > 0.8 else "partly the same" if index > 0.2 else "different"
+            "are **nearly the same grouping**, or one divides the other further"
+            if both >= 0.8
+            else "are **not the same grouping**, but go together"
+            if both >= 0.1
+            else "have **next to nothing in common**"
         )
         report.say(
-            "The {one} and {other} tell **{reading}** things (adjusted Rand index {index:.2f}, "
-            "n {n:,}).",
+            f"The {{one}} and {{other}} {reading} (Cramér's V {{both:.2f}}, n {{n:,}}).",
             one=view_name(found, one),
             other=view_name(found, other),
-            reading=reading,
-            index=index,
+            both=both,
             n=len(found.customers),
         )
 

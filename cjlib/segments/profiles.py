@@ -278,8 +278,8 @@ def typical_journeys(log, customers: pd.DataFrame, view: str, *, steps: int = 5,
     Returns
     -------
     DataFrame
-        ``segment``, ``journey``, ``journeys``, ``customers`` and ``share`` of the segment's
-        journeys. Journeys that are still open and shorter than ``steps`` are left out.
+        ``segment``, ``journey``, ``journeys``, ``customers``, ``share`` of the segment's journeys
+        and ``of`` how many. Journeys that are still open and shorter than ``steps`` are left out.
     """
     visits = with_segment(log.visits, customers, view)
     early = visits.filter(visits.visit < steps)
@@ -295,13 +295,15 @@ def typical_journeys(log, customers: pd.DataFrame, view: str, *, steps: int = 5,
     table = counted.to_pandas().sort_values(
         ["segment", "journeys", "path"], ascending=[True, False, True]
     )
-    table["share"] = table["journeys"] / table.groupby("segment")["journeys"].transform("sum")
+    table["of"] = table.groupby("segment")["journeys"].transform("sum")
+    table["share"] = table["journeys"] / table["of"]
     table = table.groupby("segment").head(most).reset_index(drop=True)
     labels = {stage: log.label(stage) for stage in log.stages.names}
     told = table["path"].str.split(" > ")
     said = told.map(lambda path: " → ".join(labels[stage] for stage in path))
     said += np.where(told.map(len) == steps, " …", "")
-    return table.assign(journey=said)[["segment", "journey", "journeys", "customers", "share"]]
+    columns = ["segment", "journey", "journeys", "customers", "share", "of"]
+    return table.assign(journey=said)[columns]
 
 
 def with_segment(table, customers: pd.DataFrame, view: str):
