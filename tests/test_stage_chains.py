@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 from cjlib import journeys
+from cjlib.attribution import findings as credit
 from cjlib.attribution.attribution import attribute
 from cjlib.chains import (
+    buying,
     dwell,
     findings as words,
     markov_tests,
+    outlook,
     questions,
     repurchase,
     stage_chains,
@@ -295,20 +298,20 @@ def test_purchases_are_counted_where_the_way_there_matters():
     reached = pd.DataFrame(
         {"from_stage": ["look", "buy"], "probability": [0.6, 0.9], "before": [True, False]}
     )
-    assert words.best_start(reached, until) == "look"
-    assert words.best_start(reached, until[until["exit"] != "purchase"]) is None
+    assert buying.best_start(reached, until) == "look"
+    assert buying.best_start(reached, until[until["exit"] != "purchase"]) is None
     ways = dwell.cumulative_incidence(until, "look")
-    said = words.purchase_follows(ways, 61, reached, log)
+    said = buying.purchase_follows(ways, 61, reached, log)
     assert said["value"] == pytest.approx(1 / 3, abs=0.01)
     assert (said["lower"] < said["value"] < said["upper"], said["days"]) == (True, 1)
     assert (said["picture"], "{picture:.1%}" in said["sentence"]) == (0.6, True)
-    alike = words.purchase_follows(ways, 61, reached.assign(probability=1 / 3), log)
+    alike = buying.purchase_follows(ways, 61, reached.assign(probability=1 / 3), log)
     assert "picture" not in alike
     # surely another share, but not clearly: the picture's whole percentages hardly show it
     many = ways.assign(lower=ways["probability"] - 0.001, upper=ways["probability"] + 0.001)
     near = reached.assign(probability=said["value"] + 0.02)
-    assert "picture" not in words.purchase_follows(many, 61, near, log)
-    quick = words.purchase_follows(ways.assign(days=ways["days"] / 24), 61, reached, log)
+    assert "picture" not in buying.purchase_follows(many, 61, near, log)
+    quick = buying.purchase_follows(ways.assign(days=ways["days"] / 24), 61, reached, log)
     assert ("{hours:.0f} h" in quick["sentence"], quick["hours"]) == (True, 1)
 
 
@@ -351,7 +354,7 @@ def test_the_credit_sentence_names_untouched_purchases_and_agreement():
     frame = pd.DataFrame(
         {"path": [["a"], [], ["b"]], "conversions": [5, 3, 1], "nulls": 0, "bucket": [0, 1, 2]}
     )
-    found = words.leading_credit(attribute(frame), small_log(LOG))
+    found = credit.leading_credit(attribute(frame), small_log(LOG))
     assert found["level"] == "a"
     assert found["none"] == pytest.approx(3 / 9)
     assert "all models agree" in found["sentence"]
@@ -361,7 +364,7 @@ def test_the_credit_sentence_names_untouched_purchases_and_agreement():
 def test_credit_leads_with_the_range_over_the_models():
     frame = pd.DataFrame({"path": [["a", "b"], ["b"]], "conversions": [6, 3], "nulls": 1})
     table = attribute(frame.assign(bucket=[0, 1]))
-    found = words.leading_credit(table, small_log(LOG))
+    found = credit.leading_credit(table, small_log(LOG))
     shares = table[table["level"] == "b"]["share"]
     assert (found["least"], found["most"]) == (shares.min(), shares.max())
     assert "**{least:.1%} to {most:.1%}**" in found["sentence"]
@@ -378,11 +381,11 @@ def test_a_step_of_the_customers_own_is_not_offered_for_funding():
         }
     )
     table = attribute(frame, dimension="touchpoint")
-    found = words.leading_credit(table, small_log(LOG))
+    found = credit.leading_credit(table, small_log(LOG))
     assert (found["level"], found["funded"]) == ("cart", "ad")  # a parcel follows a purchase
-    own = words.leading_credit(table[table["level"] == "cart"], small_log(LOG))
+    own = credit.leading_credit(table[table["level"] == "cart"], small_log(LOG))
     assert "not one to fund." in own["sentence"]
-    channel = words.leading_credit(table.assign(dimension="channel"), small_log(LOG))
+    channel = credit.leading_credit(table.assign(dimension="channel"), small_log(LOG))
     assert "fund" not in channel["sentence"]
 
 
@@ -400,17 +403,17 @@ AHEAD = made_of(weeks_of([np.nan], [12.0]))
 
 def test_the_simple_rule_is_preferred_where_it_wins():
     past = made_of(weeks_of([11.0], [11.0]))
-    said = words.forecasts([past, AHEAD], 8)
+    said = outlook.forecasts([past, AHEAD], 8)
     assert "simple rule does as well" in said[0]["verdict"]
     better = made_of(weeks_of([11.0], [20.0]))
-    assert "beats" in words.forecasts([better, AHEAD], 8)[0]["verdict"]
-    assert "too narrow" not in words.forecasts([better, AHEAD], 8)[0]["text"]
-    assert "too short" in words.forecasts([], 8)[0]["text"]
-    assert len(words.forecasts([AHEAD], 8)) == 1
+    assert "beats" in outlook.forecasts([better, AHEAD], 8)[0]["verdict"]
+    assert "too narrow" not in outlook.forecasts([better, AHEAD], 8)[0]["text"]
+    assert "too short" in outlook.forecasts([], 8)[0]["text"]
+    assert len(outlook.forecasts([AHEAD], 8)) == 1
 
 
 def test_a_forecast_that_failed_is_said_to_have_and_assumes_nothing():
-    said = words.forecasts([made_of(weeks_of([12.0], [12.0]))], 8)
+    said = outlook.forecasts([made_of(weeks_of([12.0], [12.0]))], 8)
     assert len(said) == 1
     assert "failed" in said[0]["verdict"]
     assert "too narrow." in said[0]["text"]
@@ -418,7 +421,7 @@ def test_a_forecast_that_failed_is_said_to_have_and_assumes_nothing():
 
 def test_the_stages_with_too_narrow_bands_are_named():
     both = pd.concat([weeks_of([10.0], [20.0]), weeks_of([15.0], [20.0], stage="buy")])
-    said = words.forecasts([made_of(both), AHEAD], 8, str.title)
+    said = outlook.forecasts([made_of(both), AHEAD], 8, str.title)
     assert said[0]["misses"] == "Buy"
     assert "too narrow (in {misses})" in said[0]["text"]
 
@@ -428,36 +431,36 @@ def test_the_stages_in_which_the_simple_rule_did_better_are_named():
     parts = [weeks_of([11.0], [21.0]), weeks_of([13.0], [12.0], stage="buy", upper=14)]
     parts.append(weeks_of([12.0], [11.0], stage="use", upper=13))
     past = made_of(pd.concat(parts))
-    verdict = words.forecasts([past, AHEAD], 8, str.title)[0]["verdict"]
+    verdict = outlook.forecasts([past, AHEAD], 8, str.title)[0]["verdict"]
     assert "In sum the chain beats the simple rule, yet in Buy and Use the simple" in verdict
     assert "no forecast" not in verdict
     # in one of them its band missed, too
     narrow = made_of(past.table.assign(upper=[11, 11, 13]))
-    verdict = words.forecasts([narrow, AHEAD], 8, str.title)[0]["verdict"]
+    verdict = outlook.forecasts([narrow, AHEAD], 8, str.title)[0]["verdict"]
     assert verdict.endswith("In Buy its band failed too, so no forecast is made there.")
     sure = made_of(past.table.assign(naive=30.0))
-    assert "in every stage." in words.forecasts([sure, AHEAD], 8, str.title)[0]["verdict"]
+    assert "in every stage." in outlook.forecasts([sure, AHEAD], 8, str.title)[0]["verdict"]
 
 
 def test_a_band_wider_than_the_level_is_too_wide_to_plan_with():
     past = made_of(weeks_of([11.0], [21.0]))
-    assert len(words.forecasts([past, AHEAD], 8)) == 2
+    assert len(outlook.forecasts([past, AHEAD], 8)) == 2
     wide = pd.concat([weeks_of([np.nan], [12.0], lower=3, upper=20), AHEAD.table.assign(stage="b")])
-    said = words.forecasts([past, made_of(wide)], 8, str.title)[1]
+    said = outlook.forecasts([past, made_of(wide)], 8, str.title)[1]
     assert (said["where"], "too wide to plan with" in said["text"]) == ("Look", True)
     both = made_of(wide.assign(upper=30))
-    assert words.forecasts([past, both], 8)[1]["where"] == "every stage"
+    assert outlook.forecasts([past, both], 8)[1]["where"] == "every stage"
 
 
 def test_the_slowest_stage_is_the_one_whose_movers_take_longest():
     curve = pd.DataFrame({"days": [1.0, 9.0], "probability": [0.1, 0.4]})
     curve = curve.assign(lower=curve["probability"] - 0.05, upper=curve["probability"] + 0.05)
     quick = curve.assign(days=[0.0, 1.0], probability=[0.5, 0.6])
-    said = words.longest_stay({"look": curve, "buy": quick}, small_log(LOG), 1)
+    said = buying.longest_stay({"look": curve, "buy": quick}, small_log(LOG), 1)
     assert (said["stage"], said["days"]) == ("Look", 9)
     assert (said["silent"], round(said["share"], 6)) == ("Look", 0.6)
-    assert "within" in words.longest_stay({"buy": quick}, small_log(LOG), 1)["text"]
-    assert "No visit" in words.longest_stay({"buy": quick[:0]}, small_log(LOG), 1)["text"]
+    assert "within" in buying.longest_stay({"buy": quick}, small_log(LOG), 1)["text"]
+    assert "No visit" in buying.longest_stay({"buy": quick[:0]}, small_log(LOG), 1)["text"]
 
 
 def test_all_purchases_are_told_from_the_first():
@@ -471,9 +474,9 @@ def test_all_purchases_are_told_from_the_first():
         repurchase.FIRST: dwell.survival(gaps, repurchase.FIRST),
     }
     drawn = pd.DataFrame({"from_stage": ["look", "buy"], "probability": [0.9, 0.5]})
-    said = words.bought_again(curves, drawn, log)
+    said = buying.bought_again(curves, drawn, log)
     assert "picture" not in said
-    apart = words.bought_again(curves, drawn.assign(probability=0.99), log)
+    apart = buying.bought_again(curves, drawn.assign(probability=0.99), log)
     assert (apart["picture"], "{picture:.1%}" in apart["sentence"]) == (0.99, True)
     assert said["value"] == pytest.approx(10 / 20)
     assert said["first"] == pytest.approx(1 / 10)
@@ -489,7 +492,7 @@ def test_silence_after_a_purchase_is_not_called_a_loss():
             "expected_days": 2.0,
         }
     )
-    table = words.next_moves(nexts, small_log(LOG))["table"]
+    table = outlook.next_moves(nexts, small_log(LOG))["table"]
     assert set(zip(table["stage"], table["next_stage"], strict=True)) == {
         ("Buy", "nothing more"),
         ("Buy", "another purchase"),
