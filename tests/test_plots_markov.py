@@ -12,7 +12,7 @@ import pytest
 from cjlib.chains.dwell import cumulative_incidence, moving_on
 from cjlib.chains.markov import MarkovChain
 from cjlib.chains.markov_tests import change_points, moved_cells
-from cjlib.plots import markov as plots_markov
+from cjlib.plots import flow as plots_flow, markov as plots_markov
 from cjlib.plots.style import set_theme
 
 STAGES = ["awareness", "consideration", "purchase", "lost"]
@@ -81,17 +81,17 @@ def test_long_names_are_shortened_not_cut():
     assert inside(ax)
 
 
-def test_segments_stand_side_by_side_with_their_n():
-    summaries = {
-        name: MarkovChain(states=STAGES).fit(transitions(seed)).summary(name)
+def test_segments_stand_side_by_side_with_their_moves():
+    chains = [
+        (name, MarkovChain(states=STAGES).fit(transitions(seed)))
         for seed, name in enumerate(["new", "loyal", "asleep"])
-    }
-    _, axes = plt.subplots(1, 3, figsize=(9, 3.6))
-    plots_markov.heatmaps_side_by_side(summaries, axes, order=STAGES)
-    assert [ax.get_title(loc="left") for ax in axes] == [
-        f"{name} (n {table['n'].sum():,.0f})" for name, table in summaries.items()
     ]
-    assert all(inside(ax) for ax in axes)
+    _, axes = plt.subplots(1, 3, figsize=(9, 3.6), squeeze=False)
+    plots_flow.segment_heatmaps(chains, axes)
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in axes[0]] == [
+        f"{name} ({chain.counts_.sum():,.0f} moves)" for name, chain in chains
+    ]
+    assert all(inside(ax) for ax in axes[0])
 
 
 def test_only_sure_moves_are_written():

@@ -108,37 +108,6 @@ def transition_heatmap(
     return _paint(grid, text, ax, label, title, cmap=SEQUENTIAL, vmin=0, vmax=1)
 
 
-def heatmaps_side_by_side(
-    summaries: dict[str, pd.DataFrame],
-    axes: Sequence[Axes],
-    *,
-    label: Label = str,
-    order: Sequence[str] | None = None,
-) -> Sequence[Axes]:
-    """Draw several segments' matrices in one row, on one scale.
-
-    Parameters
-    ----------
-    summaries : dict
-        Segment to its ``MarkovChain.summary()``.
-    axes : sequence of Axes
-        One per segment.
-    label, order
-        As in `transition_heatmap`.
-
-    Returns
-    -------
-    sequence of Axes
-    """
-    for place, (ax, (name, table)) in enumerate(zip(axes, summaries.items(), strict=False)):
-        title = f"{shorten(name, 22)} (n {table['n'].sum():,.0f})"
-        transition_heatmap(table, label=label, order=order, title=title, detail=False, ax=ax)
-        ax.set_xticklabels(ax.get_xticklabels(), rotation=40, ha="right")
-        if place:
-            ax.set(ylabel="", yticklabels=[])
-    return axes
-
-
 def moved_heatmap(
     cells: pd.DataFrame,
     *,
