@@ -19,7 +19,7 @@ if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cjlib.log import open_log
-from cjlib.segments import personas, profiles, segments
+from cjlib.segments import experience, personas, profiles, segments
 
 DATASET = """
 name: million
@@ -80,9 +80,10 @@ def main(customers: int) -> None:
         profile = timed("profiles", profiles.profiles, log, found)
         for view in found.views[1:] or found.views:  # as the notebook does
             timed(f"journeys, {view}", profiles.typical_journeys, log, found.customers, view)
+        usual = timed("what is usual", experience.usual, log, found)
         for view in found.views:
             rows = profile[profile["segmentation"] == segments.VIEWS[view]]
-            timed(f"cards, {view}", personas.cards, log, found, view, rows)
+            timed(f"cards, {view}", personas.cards, log, found, view, rows, usual)
         then = log.as_of - log.dataset.churn.horizon
         timed("migration", segments.migration, log, found, then)
         click.echo(f"{time.perf_counter() - start:8.1f} s  all together")
