@@ -86,7 +86,7 @@ def test_every_answer_is_stated_with_its_figures(report, capsys):
     assert "4 types of journey." in said
     assert "No clusters hold." in said
     assert "have not bought since" in said
-    assert "in the segment they were in on 2025-12-03" in said
+    assert "in the segment they were in on 3 December 2025" in said
     both = association(cross_table(found.customers, "rfm_segment", "journey_type"))
     assert 0.1 < both < 0.8
     assert f"are **not the same grouping**, but go together (Cramér's V {both:.2f}" in said

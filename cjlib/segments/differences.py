@@ -24,10 +24,10 @@ def report_churn(report, profile: pd.DataFrame, log) -> None:
         lower=total["churn_lower"],
         upper=total["churn_upper"],
         unit="share",
-        sentence="Of {n:,.0f} customers who had bought {days} days ago, "
+        sentence="Of {n:,.0f} customers who had bought by {then.day} {then:%B %Y}, "
         f"**{{value:{spec}}}** ({{lower:{spec}}} to {{upper:{spec}}}) have not bought since.",
         n=total["churn_buyers"],
-        days=days,
+        then=log.as_of - log.dataset.churn.horizon,
     )
 
 

@@ -320,7 +320,9 @@ def report_migration(report, moved: pd.DataFrame, stayed, then: pd.Timestamp) ->
     """Say how many buyers are in the segment they were in."""
     total = int(moved.to_numpy().sum())
     if not total:
-        report.say("Nobody had bought by {then:%Y-%m-%d}, so nobody can have moved.", then=then)
+        report.say(
+            "Nobody had bought by {then.day} {then:%B %Y}, so nobody can have moved.", then=then
+        )
         return
     report.finding(
         "migration_stayed",
@@ -329,7 +331,7 @@ def report_migration(report, moved: pd.DataFrame, stayed, then: pd.Timestamp) ->
         upper=float(stayed.upper),
         unit="share",
         sentence="**{value:.0%}** of {n:,} buyers ({lower:.0%} to {upper:.0%}) are in the segment "
-        "they were in on {then:%Y-%m-%d}.",
+        "they were in on {then.day} {then:%B %Y}.",
         n=total,
         then=then,
     )

@@ -141,7 +141,8 @@ def _who(log, row, rule, known: pd.DataFrame) -> str:
         for one in more.nlargest(1, "difference").itertuples(index=False):
             parts.append(
                 f"More often {_words(one.attribute)} {one.level}: {one.share:.0%} against "
-                f"{one.others:.0%} of the others (difference {one.lower:+.0%} to {one.upper:+.0%})."
+                f"{one.others:.0%} of the others ({100 * one.lower:+.0f} to "
+                f"{100 * one.upper:+.0f} points)."
             )
     return " ".join(parts)
 
@@ -208,7 +209,7 @@ def _followed(log, one: pd.Series) -> str:
     return (
         f"With {_words(one['touchpoint'])} in {log.label(one['stage'])}, a purchase follows in "
         f"{share} of {one['visits']:,} visits, without it in {one['otherwise']:.0%} "
-        f"(difference {one['lower']:+.0%} to {one['upper']:+.0%})."
+        f"({100 * one['lower']:+.0f} to {100 * one['upper']:+.0f} points)."
     )
 
 

@@ -21,9 +21,7 @@ ATTRIBUTE_FORMATS = {
     "customers": ",d",
     "share": ".0%",
     "others": ".0%",
-    "difference": "+.0%",
-    "lower": "+.0%",
-    "upper": "+.0%",
+    **dict.fromkeys(["difference", "lower", "upper"], lambda share: f"{100 * share:+.0f} points"),
 }
 ATTRIBUTE_COLUMNS = list(ATTRIBUTE_FORMATS)
 
