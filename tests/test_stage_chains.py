@@ -262,9 +262,9 @@ def test_a_date_is_drawn_only_where_the_page_bears_it():
 
 def test_a_change_is_dated_and_named():
     found = words.change(POINTS, time_tests(0.0002, 0.001), CELLS, small_log(LOG))
-    assert found["value"] == pytest.approx(0.1)
+    assert (found["value"], found["unit"]) == (pytest.approx(10), "points")
     assert (found["origin"], found["target"], found["q"]) == ("Look", "Lost", "below 0.001")
-    assert (found["low"], found["high"]) == (5, 15)
+    assert (found["lower"], found["upper"]) == (5, 15)
     assert (found["first"], found["last"]) == tuple(POINTS["period"])
     # the largest move is not the surest, and named too
     assert (found["wide_origin"], found["wide_now"]) == ("Buy", 0.4)

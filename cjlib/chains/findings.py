@@ -204,13 +204,16 @@ def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) 
     if len(plausible) > 1:
         text += ", though any month from {first:%B %Y} to {last:%B %Y} could be the first"
     text += ". The surest move is from {origin} to {target}: {then:.1%} before, **{now:.1%}** "
-    text += "since ({points:+.1f} percentage points, {low:+.1f} to {high:+.1f})."
+    text += (
+        "since ({value:+.1f} percentage points, {lower:+.1f} to {upper:+.1f}). It was chosen as "
+    )
+    text += "the surest of many, so the difference is a little overstated."
     found = overall | {
         "name": "change",
-        "value": point["after"] - point["before"],
-        "lower": point["lower"],
-        "upper": point["upper"],
-        "unit": "share",
+        "value": 100 * (point["after"] - point["before"]),
+        "lower": 100 * point["lower"],
+        "upper": 100 * point["upper"],
+        "unit": "points",
         "date": point["period"],
         "first": plausible["period"].min(),
         "last": plausible["period"].max(),
@@ -218,9 +221,6 @@ def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) 
         "target": log.label(point["to_stage"]),
         "then": point["before"],
         "now": point["after"],
-        "points": 100 * (point["after"] - point["before"]),
-        "low": 100 * point["lower"],
-        "high": 100 * point["upper"],
         "sentence": text,
     }
     sure = surest(cells)
