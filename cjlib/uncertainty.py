@@ -204,7 +204,13 @@ def proportion(
     return Interval(share, lower, upper)
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95) -> Interval:
+def ratio(
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    *,
+    level: float = 0.95,
+    scale: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval:
     """Return ratios of sums, such as a mean sentiment or a mean value, with their intervals.
 
     The variance is that of the ratio linearised over the buckets, corrected for the weight of each
@@ -217,6 +223,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95
         Sums and counts by bucket; shapes must broadcast against each other.
     level : float
         Of the interval.
+    scale : tuple of float
+        Where the scale of what is averaged ends, and so the limits.
 
     Returns
     -------
@@ -230,7 +238,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95
     """
     estimate, _, influence = _linearised(*_paired(numerator, denominator))
     half = _half_width(influence, level)
-    return Interval(estimate, estimate - half, estimate + half)
+    return Interval(estimate, (estimate - half).clip(*scale), (estimate + half).clip(*scale))
 
 
 def difference_test(

@@ -20,6 +20,20 @@ def shared_data():
     return find
 
 
+@pytest.fixture
+def canvas():
+    """The look of a report's pictures, and none left open."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from cjlib.plots.style import set_theme
+
+    with mpl.rc_context():
+        set_theme()
+        yield
+        plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The committed demo, prepared."""

@@ -5,17 +5,6 @@ import pandas as pd
 import pytest
 
 from cjlib.segments.experience import ends_in_vain, touchpoint_effects, usual, whereabouts
-from tests.segment_logs import demo_log, demo_segments
-
-
-@pytest.fixture(scope="module")
-def demo():
-    return demo_log()
-
-
-@pytest.fixture(scope="module")
-def found():
-    return demo_segments()
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,9 @@ import pytest
 from cjlib.attribution.attribution import attribute
 from cjlib.chains.markov import MarkovChain
 from cjlib.plots import flow as plots_flow
-from cjlib.plots.style import set_theme
 
+pytestmark = pytest.mark.usefixtures("canvas")
 STAGES = ["look", "buy", "use"]
-
-
-@pytest.fixture(autouse=True)
-def canvas():
-    with mpl.rc_context():
-        set_theme()
-        yield
-        plt.close("all")
 
 
 def moves(*rows) -> pd.DataFrame:

@@ -13,17 +13,9 @@ from cjlib.chains.dwell import cumulative_incidence, moving_on
 from cjlib.chains.markov import MarkovChain
 from cjlib.chains.markov_tests import change_points, moved_cells
 from cjlib.plots import flow as plots_flow, markov as plots_markov
-from cjlib.plots.style import set_theme
 
+pytestmark = pytest.mark.usefixtures("canvas")
 STAGES = ["awareness", "consideration", "purchase", "lost"]
-
-
-@pytest.fixture(autouse=True)
-def canvas():
-    with mpl.rc_context():
-        set_theme()
-        yield
-        plt.close("all")
 
 
 def transitions(seed: int = 0, shift: float = 0.0) -> pd.DataFrame:

@@ -10,11 +10,11 @@ from cjlib.segments.profiles import (
     against_others,
     attribute_shares,
     churn_by_segment,
-    feeling,
     outcomes,
     repeat_share,
     typical_journeys,
 )
+from cjlib.uncertainty import ratio
 
 
 class TestProfiles:
@@ -45,7 +45,7 @@ class TestProfiles:
     def test_feelings_end_where_their_scale_ends(self):
         told = np.eye(12)[:, :1] * 0 + 1.0
         told[0] = 0.2
-        limits = feeling(told, np.ones_like(told))
+        limits = ratio(told, np.ones_like(told), scale=(-1, 1))
         assert limits.upper == 1
         assert -1 <= limits.lower < limits.estimate < 1
 

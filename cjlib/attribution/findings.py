@@ -5,7 +5,7 @@ import pandas as pd
 from cjlib.attribution.attribution import NONE, model_agreement
 from cjlib.attribution.touch_paths import OTHER
 
-MODELS = {"first": "first touch", "last": "last touch", "markov_1": "removal effect"}
+IN_WORDS = {"first": "first touch", "last": "last touch", "markov_1": "removal effect"}
 
 
 def leading_credit(table: pd.DataFrame, log, model: str = "markov_1") -> dict:
@@ -31,7 +31,6 @@ def leading_credit(table: pd.DataFrame, log, model: str = "markov_1") -> dict:
         "lower": best["lower"],
         "upper": best["upper"],
         "unit": "share",
-    } | {
         "name": f"credit_{dimension}",
         "dimension": dimension,
         "level": best["level"],
@@ -50,7 +49,7 @@ def leading_credit(table: pd.DataFrame, log, model: str = "markov_1") -> dict:
 
 def _model(name: str) -> str:
     """Return a model's name in words."""
-    return MODELS.get(name, name.replace("markov_", "removal effect of order ").replace("_", " "))
+    return IN_WORDS.get(name, name.replace("markov_", "removal effect of order ").replace("_", " "))
 
 
 def _steps_of_customers(agreement: pd.DataFrame, log) -> dict:

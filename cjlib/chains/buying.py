@@ -126,8 +126,7 @@ def second_purchase(gaps: pd.DataFrame, curve: pd.DataFrame, days: int) -> dict:
         "n": int(gaps["n"][gaps["stage"] == FIRST].sum()),
         "days": days,
         "sentence": "**{value:.1%}** ({lower:.1%} to {upper:.1%}, n {n:,} buyers) buy a second "
-        "time "
-        "within {days} days of the first.",
+        "time within {days} days of the first.",
     }
 
 

@@ -196,18 +196,14 @@ def change(points: pd.DataFrame, tests: pd.DataFrame, cells: pd.DataFrame, log) 
         text = "The moves changed (q {q}; all months compared together: q {months}), most surely "
     else:
         text = "There is at most a hint of a change: one date stands out (q {q}), yet compared "
-        text += (
-            "together the months are not shown to differ (q {months}). If there was one, it was "
-            "likeliest "
-        )
+        text += "together the months are not shown to differ (q {months}). If there was one, it "
+        text += "was likeliest "
     text += "at **{date.day} {date:%B %Y}**"
     if len(plausible) > 1:
         text += ", though any month from {first:%B %Y} to {last:%B %Y} could be the first"
     text += ". The surest move is from {origin} to {target}: {then:.1%} before, **{now:.1%}** "
-    text += (
-        "since ({value:+.1f} percentage points, {lower:+.1f} to {upper:+.1f}). It was chosen as "
-    )
-    text += "the surest of many, so the difference is a little overstated."
+    text += "since ({value:+.1f} percentage points, {lower:+.1f} to {upper:+.1f}). It was chosen "
+    text += "as the surest of many, so the difference is a little overstated."
     found = overall | {
         "name": "change",
         "value": 100 * (point["after"] - point["before"]),

@@ -177,8 +177,8 @@ def failed(table: pd.DataFrame) -> bool:
 
 def failed_stages(table: pd.DataFrame) -> list[str]:
     """Return the stages in which a back-test failed: all of them where it failed as a whole."""
-    by_stage = table.groupby("stage", sort=False)
-    return [stage for stage, part in by_stage if failed(table) or failed(part)]
+    whole, by_stage = failed(table), table.groupby("stage", sort=False)
+    return [stage for stage, part in by_stage if whole or failed(part)]
 
 
 def joined(made: Sequence[Forecast]) -> pd.DataFrame:

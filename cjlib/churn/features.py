@@ -144,9 +144,6 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         spent=days.value.sum(),
         valued=days.valued.sum(),
     )
-    refunds = past.filter(~past.purchase & (past.value < 0))
-    refunds = refunds.group_by(refunded_to="customer_id").aggregate(refunded=refunds.value.sum())
-    table = table.left_join(refunds, table.customer_id == refunds.refunded_to).drop("refunded_to")
     repeats = table.purchase_days - 1
     # One purchase has no gap: the time watched is the least that it can be.
     table = table.mutate(
@@ -159,12 +156,18 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         ),
         pace=table.rhythm,
         silent_share=(table.recency_days + 1) / (table.age_days + 1),
-        # Less refunds, at whichever touchpoint they come: an order sent back brought nothing.
-        purchase_value=(
-            (table.spent + table.refunded.coalesce(0.0)) / table.valued.nullif(0)
-        ).coalesce(0.0),
     )
-    return table.mutate(overdue=(table.recency_days + 1) / (table.usual_gap + 1))
+    table = table.mutate(overdue=(table.recency_days + 1) / (table.usual_gap + 1))
+    return _valued(table, past) if words.value else table
+
+
+def _valued(table: Table, past: Table) -> Table:
+    """Add the mean value of a purchase, less refunds: an order sent back brought nothing."""
+    refunds = past.filter(~past.purchase & (past.value < 0))
+    refunds = refunds.group_by(refunded_to="customer_id").aggregate(refunded=refunds.value.sum())
+    table = table.left_join(refunds, table.customer_id == refunds.refunded_to).drop("refunded_to")
+    brought = table.spent + table.refunded.coalesce(0.0)
+    return table.mutate(purchase_value=(brought / table.valued.nullif(0)).coalesce(0.0))
 
 
 def _journeys(past: Table, cut_off, horizon, words: Vocabulary) -> Table:

@@ -46,6 +46,7 @@ from cjlib.uncertainty import (
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
 LEAST = 30  # visits on either side, purchases or feelings below which nothing is tested
+FEELINGS = (-1, 1)  # from bad to good
 FOUND = 0.05  # q-value below which a difference counts as found
 
 
@@ -106,7 +107,7 @@ def stage_table(log: Log) -> pd.DataFrame:
         }
     )
     _put(table, "reach", proportion(counts["customers"], customers[:, None], alike=1.0))
-    _put(table, "sentiment", _within(ratio(felt["feeling"], felt["felt"])))
+    _put(table, "sentiment", ratio(felt["feeling"], felt["felt"], scale=FEELINGS))
     table["negative_share"] = proportion(felt["negative"], felt["felt"]).estimate
     _put(table, "advance_rate", proportion(counts["advanced"], counts["closed"]))
     _put(table, "drop_off_rate", proportion(counts["lost"], counts["closed"]))
@@ -192,7 +193,7 @@ def journey_map(log: Log) -> pd.DataFrame:
         }
     )
     _put(table, "reach", proportion(met["customers"], customers[:, None], alike=1.0))
-    feeling = _within(ratio(met["feeling"], met["felt"]))
+    feeling = ratio(met["feeling"], met["felt"], scale=FEELINGS)
     table["feelings"] = total(met["felt"])
     table["sentiment"] = feeling.estimate
     table["lower"], table["upper"] = feeling.lower, feeling.upper
@@ -252,6 +253,17 @@ def untested(table: pd.DataFrame) -> pd.Series:
     return reason[~passed].set_axis(table.loc[~passed, "touchpoint"])
 
 
+def settling(table: pd.DataFrame) -> list[str]:
+    """Return the touchpoints with which more visits are lost and yet more go on or buy as well.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`journey_map`.
+    """
+    return table.loc[_lost_more(table) & ~table["pain_point"], "touchpoint"].tolist()
+
+
 def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
     """Return a figure of a table's row with its limits, as ``report.finding`` takes them.
 
@@ -291,10 +303,13 @@ def _put_difference(
     return np.where(few, np.nan, found.p_value)
 
 
+def _lost_more(table: pd.DataFrame) -> pd.Series:
+    return (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+
+
 def _loses(table: pd.DataFrame) -> pd.Series:
     """Return which touchpoints lose visits that neither go on nor buy more often for it."""
-    lost = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
-    return lost & ~(table["onward_lower"] > 0) & ~(table["later_purchase_lower"] > 0)
+    return _lost_more(table) & ~(table["onward_lower"] > 0) & ~(table["later_purchase_lower"] > 0)
 
 
 def _feels_bad(table: pd.DataFrame, met: dict[str, np.ndarray]) -> pd.Series:
@@ -315,8 +330,3 @@ def _compared(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
     both = _comparable(has, lacks)
     has, lacks = has.sum(axis=0), lacks.sum(axis=0)
     return np.minimum((has * both).sum(axis=-1), (lacks * both).sum(axis=-1)).astype(int)
-
-
-def _within(interval: Interval) -> Interval:
-    """Keep the limits of a mean feeling on its scale, -1 to 1."""
-    return Interval(interval.estimate, interval.lower.clip(-1, 1), interval.upper.clip(-1, 1))

@@ -8,9 +8,9 @@ import pandas as pd
 
 from cjlib.segments.findings import ENOUGH
 from cjlib.segments.journey_types import ALL
-from cjlib.segments.profiles import feeling, with_segment
+from cjlib.segments.profiles import with_segment
 from cjlib.segments.segments import Segments
-from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
+from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test, ratio
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _compare(with_it: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
     total = found.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = total[..., 1] / total[..., 0]
-    felt = feeling(found[..., 3], found[..., 4])
+    felt = ratio(found[..., 3], found[..., 4], scale=(-1, 1))
     table = pd.DataFrame(
         {
             "segment": np.repeat(segments, len(place)),

@@ -108,7 +108,7 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
         part = part.assign(
             **_measured("value", ratio(*spent), spent),
             **_measured("conversion", proportion(*ended), ended),
-            **_measured("feeling", feeling(*felt), felt),
+            **_measured("feeling", ratio(*felt, scale=(-1, 1)), felt),
         )
         parts.append(part[present])
     table = pd.concat(parts, ignore_index=True)
@@ -130,12 +130,6 @@ def _measured(name: str, interval: Interval, counted: tuple[np.ndarray, np.ndarr
         f"{name}_upper": interval.upper,
         f"{name}_q": against_others(*counted),
     }
-
-
-def feeling(told: np.ndarray, times: np.ndarray) -> Interval:
-    """Return mean feelings with their intervals, which end where the scale ends."""
-    found = ratio(told, times)
-    return Interval(found.estimate, np.maximum(found.lower, -1), np.minimum(found.upper, 1))
 
 
 def against_others(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
