@@ -10,9 +10,7 @@ import pandas as pd
 from IPython.display import display
 
 from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
-from cjlib.plots.style import set_theme
-from cjlib.published import TABLES, without_ids, write_table
-from cjlib.texts import (
+from cjlib.forms import (
     Column,
     Markdown,
     Plain,
@@ -22,6 +20,8 @@ from cjlib.texts import (
     shown,
     trust_line,
 )
+from cjlib.plots.style import set_theme
+from cjlib.tables import TABLES, without_ids, write_table
 
 __all__ = ["TABLES", "Report", "set_up"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cjlib.chains import absorption
 from cjlib.errors import ParameterError
+from cjlib.markov import absorption
 
 OZ = np.array([[0.5, 0.25, 0.25], [0.5, 0, 0.5], [0.25, 0.25, 0.5]])
 

@@ -11,16 +11,16 @@ import cjlib
 
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
-    {"errors", "texts", "timestamps"},
+    {"errors", "forms", "timestamps"},
     {"stages", "notebooks"},
     {"dataset_file"},
     {"dataset"},
     {"reading", "journeys", "uncertainty"},
     {"log"},
     {"log_profile", "drafts"},
-    {"plots", "published"},
-    {"maps", "attribution"},
-    {"chains"},
+    {"plots", "tables"},
+    {"journey_map", "attribution"},
+    {"markov"},
     {"segments", "churn"},
     {"report"},
     {"runs"},

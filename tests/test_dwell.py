@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cjlib.chains import dwell
 from cjlib.errors import ParameterError
+from cjlib.markov import dwell
 
 AS_OF = pd.Timestamp("2025-03-01")
 

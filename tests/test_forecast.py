@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from cjlib import journeys
-from cjlib.chains import anticipation, repurchase
-from cjlib.chains.dwell import survival
-from cjlib.chains.forecast import (
+from cjlib.markov import anticipation, repurchase
+from cjlib.markov.dwell import survival
+from cjlib.markov.forecast import (
     backtest_score,
     failed,
     failed_stages,
     forecast,
     forecast_and_backtest,
 )
-from cjlib.chains.snapshots import GONE, NEW, Snapshots, band_count
+from cjlib.markov.snapshots import GONE, NEW, Snapshots, band_count
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=21)
@@ -215,7 +215,7 @@ def test_a_forecast_is_withheld_where_it_lost_and_its_band_missed():
 
 
 def test_the_stages_in_which_a_forecast_failed_have_none(monkeypatch):
-    module = "cjlib.chains.forecast.failed_stages"
+    module = "cjlib.markov.forecast.failed_stages"
     snapshots = Snapshots.of(table(walkers(8, 600)), AS_OF, SILENCE)
     monkeypatch.setattr(module, lambda _: ["buy"])
     back, ahead = forecast_and_backtest(snapshots, STAGES, 6, seed=1)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from cjlib import journeys
+from cjlib.journey_map.counts import bought_again
+from cjlib.journey_map.sales_cycle import channel_reach, sales_cycle
+from cjlib.journey_map.touchpoints import figures, journey_map, stage_table, untested
 from cjlib.log import open_log
-from cjlib.maps.journey_counts import bought_again
-from cjlib.maps.journey_map import figures, journey_map, stage_table, untested
-from cjlib.maps.sales_cycle import channel_reach, sales_cycle
 from cjlib.plots import map as plots_map, touchpoints as plots_touchpoints
 from cjlib.stages import load_stage_model
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cjlib.chains.absorption import stationary_distribution
-from cjlib.chains.markov import MarkovChain
-from cjlib.chains.questions import purchase_question, return_question
 from cjlib.errors import ParameterError
+from cjlib.markov.absorption import stationary_distribution
+from cjlib.markov.chain import MarkovChain
+from cjlib.markov.questions import purchase_question, return_question
 from cjlib.stages import load_stage_model
 
 SIX_JOURNEYS = ["abcce", "abde", "acbcd", "abbdbcde", "accdd", "acddbbe"]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.chains import markov_tests
-from cjlib.chains.markov import MarkovChain
-from cjlib.chains.mixture import MarkovMixture, TransitionData, choose_components
+from cjlib.markov import markov_tests
+from cjlib.markov.chain import MarkovChain
+from cjlib.markov.mixture import MarkovMixture, TransitionData, choose_components
 from data.demo.behaviour import STAGES
 from data.demo.generate import generate
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cjlib.chains import markov_tests
-from cjlib.chains.independence import expected_counts, held_out_gain, independence_test
 from cjlib.errors import ParameterError
+from cjlib.markov import markov_tests
+from cjlib.markov.independence import expected_counts, held_out_gain, independence_test
 
 COLUMNS = ["test", "segment", "statistic", "df", "p_value", "q_value", "effect"]
 

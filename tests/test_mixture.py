@@ -11,13 +11,13 @@ from hypothesis import given, settings, strategies as st
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cjlib.chains.mixture import (
+from cjlib.errors import ParameterError
+from cjlib.markov.mixture import (
     MarkovMixture,
     TransitionData,
     choose_components,
     customer_transitions,
 )
-from cjlib.errors import ParameterError
 
 
 def simulate(generator, customers=2000, kinds=3, size=5, visits=12.0):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cjlib.forms import shortened, trust_line
 from cjlib.notebooks import source_of
 from cjlib.runs.index_page import SCALES, error_html, figure, index_html, interval_bar
 from cjlib.runs.pages import (
@@ -15,7 +16,6 @@ from cjlib.runs.pages import (
     to_html,
     without_silent_sections,
 )
-from cjlib.texts import shortened, trust_line
 
 PICTURE = "iVBORw0KGgo="
 EVIL = "<script>x()</script>"

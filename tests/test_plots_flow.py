@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cjlib.attribution.attribution import attribute
-from cjlib.chains.markov import MarkovChain
+from cjlib.markov.chain import MarkovChain
 from cjlib.plots import flow as plots_flow
 
 pytestmark = pytest.mark.usefixtures("canvas")

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.chains.dwell import cumulative_incidence, moving_on
-from cjlib.chains.markov import MarkovChain
-from cjlib.chains.markov_tests import change_points, moved_cells
+from cjlib.markov.chain import MarkovChain
+from cjlib.markov.dwell import cumulative_incidence, moving_on
+from cjlib.markov.markov_tests import change_points, moved_cells
 from cjlib.plots import flow as plots_flow, markov as plots_markov
 
 pytestmark = pytest.mark.usefixtures("canvas")

@@ -8,8 +8,8 @@ import pytest
 
 import cjlib.report
 from cjlib.errors import ContractError, ParameterError, PrivacyError
-from cjlib.published import hash_ids, neutralise
 from cjlib.report import TABLES, Report
+from cjlib.tables import hash_ids, neutralise
 
 NASTY = "<script>alert(1)</script> *b* [x](http://evil.example) `c` $y$"
 

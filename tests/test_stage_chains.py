@@ -10,7 +10,8 @@ import pytest
 from cjlib import journeys
 from cjlib.attribution import findings as credit
 from cjlib.attribution.attribution import attribute
-from cjlib.chains import (
+from cjlib.errors import ParameterError
+from cjlib.markov import (
     buying,
     dwell,
     findings as words,
@@ -20,8 +21,7 @@ from cjlib.chains import (
     repurchase,
     stage_chains,
 )
-from cjlib.chains.markov import MarkovChain
-from cjlib.errors import ParameterError
+from cjlib.markov.chain import MarkovChain
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=10)

@@ -8,7 +8,7 @@ from cjlib.churn.choice import Choice
 from cjlib.churn.cut_offs import DAY
 from cjlib.churn.reasons import MATTERS
 from cjlib.churn.study import Result, Study
-from cjlib.published import TABLES
+from cjlib.tables import TABLES
 
 MERITS = {
     "model": "score",

@@ -4,7 +4,7 @@ import ibis
 import pandas as pd
 from ibis.expr.types import Table
 
-from cjlib.chains.dwell import survival
+from cjlib.markov.dwell import survival
 
 AGAIN, OPEN = "bought again", "open"
 ORDERS = ["after the 1st order", "after the 2nd", "after the 3rd to 5th", "after later orders"]

@@ -42,9 +42,9 @@ def draw_journey_map(
     Parameters
     ----------
     stages : DataFrame
-        Of :func:`cjlib.maps.journey_map.stage_table`; stages without events are left out.
+        Of :func:`cjlib.journey_map.touchpoints.stage_table`; stages without events are left out.
     touchpoints : DataFrame
-        Of :func:`cjlib.maps.journey_map.journey_map`; the 8 of largest reach are shown in each
+        Of :func:`cjlib.journey_map.touchpoints.journey_map`; the 8 of largest reach are shown in each
         stage.
     labels : dict
         What to call each stage.

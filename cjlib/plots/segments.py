@@ -135,7 +135,7 @@ def likelihood_by_number(choice: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     choice : DataFrame
-        Result of `cjlib.chains.mixture.choose_components`.
+        Result of `cjlib.markov.mixture.choose_components`.
     ax : Axes, optional
 
     Returns

@@ -18,7 +18,7 @@ def draw_sales_cycle(cycle: pd.DataFrame, labels: dict[str, str], ax: Axes | Non
     Parameters
     ----------
     cycle : DataFrame
-        Of :func:`cjlib.maps.sales_cycle.sales_cycle`.
+        Of :func:`cjlib.journey_map.sales_cycle.sales_cycle`.
     labels : dict
         What to call each stage.
     ax : Axes, optional
@@ -68,7 +68,7 @@ def draw_channel_reach(
     Parameters
     ----------
     reach : DataFrame
-        Of :func:`cjlib.maps.sales_cycle.channel_reach`.
+        Of :func:`cjlib.journey_map.sales_cycle.channel_reach`.
     labels : dict
         What to call each stage; stages nobody reached are left out.
     column : str
@@ -106,7 +106,7 @@ def draw_differences(
     Parameters
     ----------
     table : DataFrame
-        Of :func:`cjlib.maps.journey_map.journey_map`, the rows to draw from top to bottom.
+        Of :func:`cjlib.journey_map.touchpoints.journey_map`, the rows to draw from top to bottom.
     value : str
         ``"pain"`` or ``"later_purchase"``; its ``_lower`` and ``_upper`` stand beside it.
     found : str
@@ -148,7 +148,7 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
     Parameters
     ----------
     stages : DataFrame
-        Of :func:`cjlib.maps.journey_map.stage_table`; stages without closed visits are left out.
+        Of :func:`cjlib.journey_map.touchpoints.stage_table`; stages without closed visits are left out.
     labels : dict
         What to call each stage.
     ax : Axes, optional

@@ -5,8 +5,8 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 
+from cjlib.forms import trust_line
 from cjlib.runs.pages import POLICY, Page, style
-from cjlib.texts import trust_line
 
 SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), "on a scale from -1 to 1": (-1.0, 1.0)}
 """Units whose figures all stand on one line, from its start to its end."""

@@ -13,8 +13,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from cjlib.forms import shortened
 from cjlib.notebooks import skip_slow_import, source_of, text_of
-from cjlib.texts import shortened
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "

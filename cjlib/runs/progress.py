@@ -4,8 +4,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from cjlib.forms import shortened
 from cjlib.runs.execution import Outcome, Progress
-from cjlib.texts import shortened
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from cjlib.dataset import load_dataset
 from cjlib.errors import CjlibError, ContractError
 from cjlib.log import Log, open_log
 from cjlib.notebooks import source_of
-from cjlib.published import without_ids, write_table
 from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.finishing import finish
 from cjlib.runs.index_page import error_html
@@ -23,6 +22,7 @@ from cjlib.runs.plan import Plan, Request, find_project, make_plan
 from cjlib.runs.privacy import check
 from cjlib.runs.shelf import Shelf, new_run_id
 from cjlib.runs.verification import verify
+from cjlib.tables import without_ids, write_table
 
 
 class NotebookError(CjlibError):

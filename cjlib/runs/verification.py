@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from cjlib.notebooks import read_notebook, source_of
-from cjlib.published import TABLES
+from cjlib.tables import TABLES
 
 
 def verify(folder: Path, notebook: str) -> list[str]:

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from cjlib.forms import shown
 from cjlib.segments.findings import ENOUGH, SURE, capital, profile_columns, view_name
 from cjlib.segments.profiles import MEASURES
 from cjlib.segments.segments import VIEWS, Segments
-from cjlib.texts import shown
 
 
 def report_churn(report, profile: pd.DataFrame, log) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from cjlib.chains.mixture import (
+from cjlib.markov.mixture import (
     MarkovMixture,
     TransitionData,
     choose_components,
@@ -31,7 +31,7 @@ class JourneyTypes:
     names : list of str
         One per chain, from the most frequent to the least; ``["all"]`` when there is one.
     choice : DataFrame
-        How the number was chosen, see `cjlib.chains.mixture.choose_components`.
+        How the number was chosen, see `cjlib.markov.mixture.choose_components`.
     stability : ndarray, shape (C,)
         Mean Jaccard index of each type when the chains are learned again from bootstrap samples;
         NaN when there is one type.

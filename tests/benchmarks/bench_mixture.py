@@ -11,7 +11,7 @@ import time
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.chains.mixture import MarkovMixture, TransitionData
+from cjlib.markov.mixture import MarkovMixture, TransitionData
 
 STAGES = 6
 

@@ -16,8 +16,8 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cjlib.chains.transition_data import TransitionData, customer_transitions
 from cjlib.errors import ParameterError
+from cjlib.markov.transition_data import TransitionData, customer_transitions
 
 __all__ = ["MarkovMixture", "TransitionData", "choose_components", "customer_transitions"]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from cjlib import journeys
-from cjlib.chains import markov_tests
-from cjlib.chains.markov import MarkovChain
-from cjlib.chains.questions import purchase_question, return_question
-from cjlib.chains.repurchase import purchases_apart, repeat_counts
 from cjlib.errors import ParameterError
-from cjlib.published import TABLES
+from cjlib.markov import markov_tests
+from cjlib.markov.chain import MarkovChain
+from cjlib.markov.questions import purchase_question, return_question
+from cjlib.markov.repurchase import purchases_apart, repeat_counts
+from cjlib.tables import TABLES
 
 FIRST = ("channel", "touchpoint", "stage")
 OTHER = "(other)"

@@ -21,8 +21,7 @@ nature and an event may come late only because something went wrong, what feels 
 import numpy as np
 import pandas as pd
 
-from cjlib.log import Log
-from cjlib.maps.journey_counts import (
+from cjlib.journey_map.counts import (
     LENGTHS,
     OUTCOMES,
     bucket_counts,
@@ -35,6 +34,7 @@ from cjlib.maps.journey_counts import (
     visit_facts,
     visits_by_bucket,
 )
+from cjlib.log import Log
 from cjlib.uncertainty import (
     Difference,
     Interval,
@@ -270,7 +270,7 @@ def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
     Parameters
     ----------
     row : Series
-        A row of the tables of this module or of :mod:`cjlib.maps.sales_cycle`.
+        A row of the tables of this module or of :mod:`cjlib.journey_map.sales_cycle`.
     name : str
         The column; its limits are in ``{name}_lower`` and ``{name}_upper``.
     times : float

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from cjlib.chains.snapshots import GONE, NEW, Snapshots
+from cjlib.markov.snapshots import GONE, NEW, Snapshots
 from cjlib.uncertainty import bucket_array
 
 PRIOR = 0.5  # pseudo-customers per row, spread over all cells, so that no row is empty

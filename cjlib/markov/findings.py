@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from cjlib.chains.markov import MarkovChain
+from cjlib.markov.chain import MarkovChain
 
 SURE = 0.05  # q-values up to which something counts as found
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from cjlib.chains.anticipation import summed
-from cjlib.chains.forecast import Forecast, backtest_score, failed_stages, naive_wins
+from cjlib.markov.anticipation import summed
+from cjlib.markov.forecast import Forecast, backtest_score, failed_stages, naive_wins
 
 NARROW = 0.9  # share of figures inside bands of 95 % below which the bands are too narrow
 

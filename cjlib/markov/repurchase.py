@@ -31,7 +31,7 @@ def next_purchase_counts(events: ir.Table, as_of: pd.Timestamp) -> ir.Table:
     -------
     Table
         ``bucket, stage`` (which purchase it follows), ``exit`` (``purchase``, or ``open`` when
-        censored), ``days, n``: what ``survival`` of :mod:`cjlib.chains.dwell` reads. Purchases of
+        censored), ``days, n``: what ``survival`` of :mod:`cjlib.markov.dwell` reads. Purchases of
         one day are one.
     """
     bought = events.filter(events.purchase)

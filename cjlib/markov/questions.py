@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from cjlib.chains.markov import MarkovChain
+from cjlib.markov.chain import MarkovChain
 
 LOST = "lost"
 PURCHASE = "purchase"
@@ -27,7 +27,7 @@ def purchase_question(
         Fitted on transitions between stages, with "lost" as a state.
     stages : StageModel or iterable of objects with ``name`` and ``role``
     days : array, shape (S, S), optional
-        Mean days of each transition (`cjlib.chains.dwell.mean_days`); without it no days are told.
+        Mean days of each transition (`cjlib.markov.dwell.mean_days`); without it no days are told.
     segment : str
         The name to put in the first column.
 
@@ -78,7 +78,7 @@ def until_purchase(visits: ir.Table) -> ir.Table:
     Table
         The same with another ``next_stage`` (``purchase`` or ``lost``) and ``left`` (the start of
         the later visit with that purchase, or the moment when the silence was complete); both
-        missing where neither is known yet. For ``dwell_counts`` of :mod:`cjlib.chains.dwell`.
+        missing where neither is known yet. For ``dwell_counts`` of :mod:`cjlib.markov.dwell`.
     """
     whole = ibis.window(group_by=["customer_id", "journey"])
     later = ibis.window(group_by=["customer_id", "journey"], order_by="visit", following=(1, None))

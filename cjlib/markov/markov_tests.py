@@ -1,6 +1,6 @@
 """Tests of Markov chains over many customers: memory, change over time, differences of segments.
 
-Each is a test of independence of a group and the next stage (`cjlib.chains.independence`), returned
+Each is a test of independence of a group and the next stage (`cjlib.markov.independence`), returned
 as rows of one table. Its `p_value` is the permutation p-value by customer wherever there are
 customers enough, the asymptotic one elsewhere; effects are total variation, always beside what
 chance alone would show.
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cjlib.chains.independence import (
+from cjlib.errors import ParameterError
+from cjlib.markov.independence import (
     FEWEST_BUCKETS,
     ChainTest,
     departures,
@@ -20,7 +21,6 @@ from cjlib.chains.independence import (
     held_out_gain,
     independence_test,
 )
-from cjlib.errors import ParameterError
 from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
 
 FEWEST_EXPECTED = 5

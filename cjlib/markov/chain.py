@@ -2,7 +2,7 @@
 
 The row of a stage is estimated from the moves seen out of it. Where a journey is still open its
 last stage has no move yet, so it adds nothing: an open end is never a transition. Structure (what
-is reached, how long it takes) lives in `cjlib.chains.absorption`; the estimator asks it the
+is reached, how long it takes) lives in `cjlib.markov.absorption`; the estimator asks it the
 questions.
 """
 
@@ -14,9 +14,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cjlib.chains import absorption, dirichlet
-from cjlib.chains.transition_data import Moves
 from cjlib.errors import ParameterError
+from cjlib.markov import absorption, dirichlet
+from cjlib.markov.transition_data import Moves
 from cjlib.uncertainty import FEW, proportion, resample
 
 OPEN = "open"
@@ -334,7 +334,7 @@ class MarkovChain(BaseEstimator):
         starts : sequence, optional
             Where to start; by default every state outside the outcomes.
         days : array, shape (S, S), optional
-            Mean days of each transition (`cjlib.chains.dwell.mean_days`).
+            Mean days of each transition (`cjlib.markov.dwell.mean_days`).
         again : bool
             A start inside an outcome asks for the next time (from a purchase to the next).
         segment : str

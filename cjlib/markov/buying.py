@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cjlib.chains.dwell import days_to_move
-from cjlib.chains.findings import interval_of
-from cjlib.chains.repurchase import ANY, FIRST, share_within
+from cjlib.markov.dwell import days_to_move
+from cjlib.markov.findings import interval_of
+from cjlib.markov.repurchase import ANY, FIRST, share_within
 
 CLEAR = 0.03  # by which the picture of the model and a count outside its interval differ clearly
 

@@ -8,8 +8,8 @@ import ibis
 import numpy as np
 import pandas as pd
 
+from cjlib.journey_map.counts import bucket_counts, customer_counts, total
 from cjlib.log import Log
-from cjlib.maps.journey_counts import bucket_counts, customer_counts, total
 from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test, proportion
 
 

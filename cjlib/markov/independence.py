@@ -1,7 +1,7 @@
 """Does the next stage depend on a group, given the context: one test for every Markov question.
 
 For memory the group is the stage before last, for stationarity the period, for homogeneity the
-segment (`cjlib.chains.markov_tests`). All work on one array of counts by bucket, group, context,
+segment (`cjlib.markov.markov_tests`). All work on one array of counts by bucket, group, context,
 outcome.
 
 The asymptotic p-value takes transitions as independent; a customer's are not. Beside it stands a
