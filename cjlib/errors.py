@@ -38,3 +38,10 @@ class LockedError(CjlibError):
     """Another run of the same dataset is under way."""
 
     exit_code = 75
+
+
+class Unanswerable(CjlibError):
+    """The log does not hold what a question needs; the message says what is lacking.
+
+    It is no failure: a notebook leaves the section out and names it (see `cjlib.answers`).
+    """

@@ -13,7 +13,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-BUCKETS = 256
+from cjlib.uncertainty import BUCKETS
+
 _DIGITS = "0123456789abcdef"
 
 
@@ -204,3 +205,27 @@ def ngram_counts(visits: ir.Table, order: int, by: Sequence[str] = ()) -> ir.Tab
     runs = visits.select(*by, **history, to_stage=visits.next_stage, settled=visits.settled)
     runs = runs.filter(runs.stage_1.notnull(), runs.settled)
     return runs.group_by([*by, *history, "to_stage"]).agg(n=runs.count())
+
+
+def purchase_days(events: ir.Table) -> ir.Table:
+    """Return the purchases of every customer, those of one day as one.
+
+    What a purchase is, on every page: the lines and payments of a basket, or two orders of one
+    afternoon, are one decision to buy. A log may stamp them with one time or with several; days
+    make no difference of that.
+
+    Parameters
+    ----------
+    events : Table
+        customer_id, bucket, timestamp, purchase, value and any further columns.
+
+    Returns
+    -------
+    Table
+        customer_id, bucket, day (its midnight, UTC), lines (purchase events), value (their sum).
+    """
+    bought = events.filter(events.purchase)
+    bought = bought.mutate(day=bought.timestamp.truncate("D"))
+    return bought.group_by(["customer_id", "bucket", "day"]).agg(
+        lines=bought.count(), value=bought.value.sum()
+    )

@@ -80,8 +80,8 @@ class Log:
         return self.dataset.stages
 
     def label(self, stage: str) -> str:
-        """Return a stage's label in the language of this log."""
-        return self.stages.label(stage, self.language)
+        """Return what to show for a stage in the language of this log; other names as words."""
+        return self.stages.label(stage, self.language).replace("_", " ")
 
     def has(self, column: str) -> bool:
         """Return whether the dataset file declares ``channel``, ``value``, ``sentiment``, …."""

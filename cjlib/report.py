@@ -1,40 +1,37 @@
-"""What a notebook shows and publishes: sentences, tables, findings."""
+"""What a notebook shows, says, finds and publishes."""
 
 import json
-import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
+from cjlib import answers
 from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
 from cjlib.forms import (
-    Column,
-    Markdown,
-    Plain,
+    FEELING,
+    Wording,
     html_table,
+    kind_of,
+    main_figure,
     number,
     plain_table,
-    shown,
-    trust_line,
+    shared_sentences,
+    table_texts,
+    trust_sentence,
 )
+from cjlib.log import Log
 from cjlib.plots.style import set_theme
 from cjlib.tables import TABLES, without_ids, write_table
 
-__all__ = ["TABLES", "Report", "set_up"]
-
-
-def set_up() -> None:
-    """Set the look of all pictures and tables that follow; call it once in a notebook's set-up."""
-    set_theme()
-    pd.set_option("display.width", 120)
-    pd.set_option("display.max_columns", 30)
-
 
 class Report:
-    """One notebook's part of a report: what it shows, finds and publishes.
+    """One notebook's part of a report.
+
+    Making one sets the look of the pictures and tables that follow, and lets cells leave whose
+    question the log cannot answer (see `cjlib.answers`).
 
     Parameters
     ----------
@@ -46,134 +43,179 @@ class Report:
         Folder to publish into; empty: only show.
     """
 
-    def __init__(self, notebook: str, log, out: str | Path = ""):
+    def __init__(self, notebook: str, log: Log, out: str | Path = ""):
         self.notebook = notebook
         self.log = log
         self.out = Path(out) if str(out) else None
+        self.wording = Wording(log.label, log.dataset.currency or "")
         self.findings: list[dict] = []
         self.tables: dict[str, pd.DataFrame] = {}
+        set_theme()
+        pd.set_option("display.width", 120, "display.max_columns", 30)
+        answers.install()
 
-    # -- what a notebook shows ------------------------------------------------------------------
+    # -- what a notebook says -------------------------------------------------------------------
 
-    def quality_line(self) -> None:
-        """Display in one line how far the data can be trusted."""
-        self.say(
-            trust_line(self.log.rows) + " The report is of {as_of.day} {as_of:%B %Y}.",
-            as_of=self.log.as_of,
-        )
-
-    def left_out(self, needs: Mapping[str, str]) -> None:
-        """Display in one line what is left out and which column would bring it.
+    def say(self, rows: pd.DataFrame | pd.Series | Mapping, sentence: str, otherwise="") -> None:
+        """Display a sentence once per row of a table, filled with the row's figures.
 
         Parameters
         ----------
-        needs : mapping of str to str
-            For each column of the log, what needs it. Columns that the log has are passed over;
-            nothing is displayed when it has them all.
-        """
-        missing = {column: what for column, what in needs.items() if not self.log.has(column)}
-        if not missing:
-            return
-        parts = [f"{what} (needs the column `{column}`)" for column, what in missing.items()]
-        columns = "it" if len(missing) == 1 else "them"
-        self.say(
-            f"*Left out, because this log does not say it:* {'; '.join(parts)}. "
-            f"Declare {columns} in the dataset file to bring this."
-        )
+        rows : DataFrame, Series or mapping
+            A table, or a single row. Where it is empty nothing is said, or `otherwise`.
+        sentence : str
+            One whole sentence in Markdown with fields such as ``{stage}`` or ``{probability}``;
+            figures take the form of their column's name (see `cjlib.forms`), texts are escaped.
+            Beside the row's columns there are ``as_of``, ``horizon`` (of churn), ``inactivity``,
+            ``currency`` and ``smallest_group``.
+        otherwise : str
+            What to say where there is no row.
 
-    def say(self, text: str, **values) -> None:
-        """Display a sentence in Markdown, with figures put in.
-
-        Parameters
-        ----------
-        text : str
-            Markdown with replacement fields such as ``{share:.0%}``. It is the author's: text that
-            comes from the data goes in as a value, never into `text` itself.
-        **values
-            Figures and texts. Texts are escaped; a missing figure reads "unknown".
+        Raises
+        ------
+        ParameterError
+            If the sentence has a field that the row lacks.
         """
-        display(
-            {
-                "text/markdown": Markdown().format(text, **values),
-                "text/plain": Plain().format(text, **values),
-            },
-            raw=True,
-        )
+        filled = self._filled(rows, sentence) or (self._filled({}, otherwise) if otherwise else [])
+        if filled:
+            between = "\n" if sentence.lstrip().startswith("- ") else "\n\n"
+            markdown, plain = zip(*filled, strict=True)
+            texts = {"text/markdown": between.join(markdown), "text/plain": between.join(plain)}
+            display(texts, raw=True)
 
     def finding(
         self,
         name: str,
-        *,
-        value: float,
-        lower: float = math.nan,
-        upper: float = math.nan,
-        unit: str = "",
+        rows: pd.DataFrame | pd.Series | Mapping,
         sentence: str,
-        **more,
+        otherwise: str = "",
+        *,
+        value: str = "",
+        unit: str = "",
     ) -> None:
-        """Store a headline figure for the index page and display its sentence.
+        """Say a sentence and keep its figure, with its interval, for the first page.
 
         Parameters
         ----------
         name : str
-            Stable name of the figure, e.g. ``"purchase_rate"``.
-        value, lower, upper : float
-            The figure and its 95 % interval, in `unit`.
+            Stable name of the figure, e.g. ``"purchase_rate"``. Where there are several rows, the
+            second becomes ``purchase_rate_2``.
+        rows, sentence, otherwise
+            See `say`.
+        value : str
+            Column of the figure; by default the first figure that the sentence names. Its limits
+            are in ``lower`` and ``upper``, or in its own ``{value}_lower`` and ``{value}_upper``.
         unit : str
-            ``"share"`` for a number between 0 and 1, else the plural that a reader would use:
-            ``"customers"``, ``"days"``, ``"EUR"``.
-        sentence : str
-            What the figure says, with fields such as ``{value:.0%}``, ``{lower:.0%}``.
-        **more
-            Further values of the sentence.
+            What the figure counts; by default what the column's name says.
         """
-        values = {"value": value, "lower": lower, "upper": upper, "unit": unit, **more}
-        found = {
-            "notebook": self.notebook,
-            "name": name,
-            "value": number(value),
-            "lower": number(lower),
-            "upper": number(upper),
-            "unit": unit,
-            "sentence": Plain().format(re.sub(r"[*`]", "", sentence), **values),
+        self.say(rows, sentence, otherwise)
+        for place, row in enumerate(_records(rows), start=1):
+            of = value or main_figure(sentence, row)
+            kind = kind_of(of)
+            times = 100 if kind == "points" else 1
+            own = f"{of}_lower" in row
+            limits = [row.get(f"{of}_{end}" if own else end) for end in ("lower", "upper")]
+            figures = [None if each is None else number(each) for each in (row.get(of), *limits)]
+            figures = [each if each is None or times == 1 else times * each for each in figures]
+            units = {"share": "share", "points": "points", "feeling": FEELING, "days": "days"}
+            units["money"] = self.wording.currency
+            self._keep(
+                {
+                    "notebook": self.notebook,
+                    "name": name if place == 1 else f"{name}_{place}",
+                    **dict(zip(("value", "lower", "upper"), figures, strict=True)),
+                    "unit": unit or units.get(kind, of.replace("_", " ")),
+                    "sentence": self._filled(row, sentence)[0][1],
+                }
+            )
+
+    def quality_line(self) -> None:
+        """Display in one line how far the data can be trusted."""
+        sentence, row = trust_sentence(self.log.rows)
+        self.say(row, sentence)
+
+    def left_out(self, **needs: str) -> None:
+        """Display in one line what is left out and which column would bring it.
+
+        Parameters
+        ----------
+        **needs
+            For a column of the log, what needs it; those that the log has are passed over.
+        """
+        missing = {column: what for column, what in needs.items() if not self.log.has(column)}
+        if missing:
+            row = {"what": list(missing.values()), "columns": list(missing)}
+            self.say(row, shared_sentences()["left_out"])
+
+    def _filled(self, rows, sentence: str) -> list[tuple[str, str]]:
+        """Return the sentence in Markdown and plain, per row."""
+        filled = []
+        for row in _records(rows):
+            values = self._standing() | row
+            try:
+                filled.append(
+                    tuple(
+                        self.wording.sentence(sentence, values, markdown=marks)
+                        for marks in (True, False)
+                    )
+                )
+            except KeyError as error:
+                field = str(error.args[0])
+                raise ParameterError(
+                    f"{self.notebook}: the sentence {sentence[:40]!r}… names {{{field}}}, which "
+                    f"its rows lack{did_you_mean(field, values)} They have {', '.join(values)}."
+                ) from None
+        return filled
+
+    def _standing(self) -> dict:
+        dataset = self.log.dataset
+        return {
+            "as_of": self.log.as_of,
+            "horizon": dataset.churn.horizon,
+            "inactivity": dataset.journey.inactivity,
+            "currency": self.wording.currency,
+            "smallest_group": dataset.privacy.smallest_group,
         }
-        self.findings = [known for known in self.findings if known["name"] != name] + [found]
-        self.say(sentence, **values)
+
+    def _keep(self, found: dict) -> None:
+        others = [known for known in self.findings if known["name"] != found["name"]]
+        self.findings = [*others, found]
         if self.out is not None:
             folder = self.out / "findings"
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self.findings, indent=1, ensure_ascii=False)
             (folder / f"{self.notebook}.json").write_text(text + "\n", encoding="utf-8")
 
-    def show(
-        self,
-        table: pd.DataFrame,
-        formats: Mapping[str, str | Callable] | None = None,
-        labels: Mapping[str, str] | None = None,
-        rows: int = 20,
-        caption: str = "",
-    ) -> None:
-        """Display the first rows of a table, every text escaped.
+    # -- what a notebook shows ------------------------------------------------------------------
+
+    def show(self, shown, caption: str = "", *, rows: int = 20) -> None:
+        """Display a picture, or the first rows of a table with every text escaped.
 
         Parameters
         ----------
-        table : DataFrame
-            What to show, without customer ids. A named index becomes the first column.
-        formats : mapping of str to str or callable, optional
-            Format of a column's figures (``".1%"``, ``",.0f"``, ``"%Y-%m-%d"``) or a function.
-            By default: counts with thousands separators, other numbers with three digits.
-        labels : mapping of str to str, optional
-            Headings by column; by default the column's name with spaces for underscores.
+        shown : Axes, array of Axes, Figure or DataFrame
+            A table goes without customer ids; its columns are named for the reader, their words
+            decide the form of the figures (see `cjlib.forms`). A named index comes first.
+        caption : str
+            What the table shows, or what the picture says to who cannot see it.
         rows : int
             How many rows to show; a note says how many there are.
-        caption : str
-            What the table shows, with its unit.
 
         Raises
         ------
         PrivacyError
             If the table has a column ``customer_id``.
         """
+        if isinstance(shown, pd.DataFrame):
+            self._show_table(shown, caption, rows)
+            return
+        import matplotlib.pyplot as plt
+
+        first = shown if hasattr(shown, "savefig") else np.ravel(shown)[0].figure
+        display(first, metadata={"alt": caption} if caption else {})
+        plt.close(first)
+
+    def _show_table(self, table: pd.DataFrame, caption: str, rows: int) -> None:
         if table.index.names != [None]:
             table = table.reset_index()
         if "customer_id" in table.columns:
@@ -182,23 +224,9 @@ class Report:
                 "leave out the column customer_id (report.publish may hold it)."
             )
         note = f"The first {rows} of {len(table):,} rows." if len(table) > rows else ""
-        formats, labels = formats or {}, labels or {}
-        head = table.head(rows)
-        columns = [
-            Column(
-                label=str(labels.get(name, str(name).replace("_", " "))),
-                cells=[shown(value, formats.get(name)) for value in head[name]],
-                text=not pd.api.types.is_numeric_dtype(head[name]),
-            )
-            for name in head.columns
-        ]
-        display(
-            {
-                "text/html": html_table(columns, len(head), caption, note),
-                "text/plain": plain_table(columns, len(head), caption, note),
-            },
-            raw=True,
-        )
+        columns = table_texts(table.head(rows), self.wording)
+        texts = {"html": html_table, "plain": plain_table}
+        display({f"text/{k}": made(columns, caption, note) for k, made in texts.items()}, raw=True)
 
     def enough(self, n):
         """Return whether a group of `n` customers (number or array) is large enough to show."""
@@ -212,9 +240,10 @@ class Report:
         Parameters
         ----------
         name : str
-            One of `TABLES`.
+            One of `cjlib.tables.TABLES`.
         table : DataFrame or Ibis table
-            With the promised columns at least. When the dataset says ``customer_ids: hash``,
+            With the promised columns at least; an answer that the log could not give is published
+            as the table without rows. When the dataset says ``customer_ids: hash``,
             ``customer_id`` is replaced by a keyed hash, and of quarantined rows only line and rule
             stay.
 
@@ -229,6 +258,8 @@ class Report:
             raise ParameterError(
                 f"{self.notebook}: no table {name!r} is promised{did_you_mean(name, TABLES)}"
             )
+        if isinstance(table, answers.Missing):
+            table = pd.DataFrame(columns=TABLES[name])
         if not isinstance(table, pd.DataFrame):
             table = table.to_pandas()
         missing = [column for column in TABLES[name] if column not in table.columns]
@@ -245,14 +276,20 @@ class Report:
     def published(self) -> None:
         """Display what was published, a table a row."""
         if not self.tables:
-            self.say("This notebook publishes no table.")
+            self.say({}, shared_sentences()["nothing_published"])
             return
         content = [
-            (f"{name}", len(table), ", ".join(map(str, table.columns)))
+            (name, len(table), ", ".join(map(str, table.columns)))
             for name, table in self.tables.items()
         ]
         self.show(
             pd.DataFrame(content, columns=["table", "rows", "columns"]),
-            formats={"columns": str},
-            caption="Published as Parquet and CSV",
+            "Published as Parquet and CSV",
         )
+
+
+def _records(rows: pd.DataFrame | pd.Series | Mapping) -> list[dict]:
+    """Return a table's rows, or a single row, as mappings."""
+    if isinstance(rows, pd.DataFrame):
+        return rows.astype(object).to_dict("records")
+    return [dict(rows)]

@@ -14,9 +14,9 @@ from ibis.expr.types import Table
 from cjlib.churn.features import Vocabulary, features
 from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
 from cjlib.errors import ContractError, ParameterError
+from cjlib.uncertainty import BUCKETS
 
 PURCHASE_MODELS = {"bg_nbd": BGNBD, "mbg_nbd": MBGNBD, "pareto_nbd": ParetoNBD}
-BUCKETS = 256
 DAY = pd.Timedelta(1, "D")
 
 

@@ -17,10 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import chi2
 
-from cjlib.uncertainty import Interval, ratio
-
-FEWEST_BUCKETS = 20
-"""Below so many buckets the signs have too few arrangements, and the asymptotic p-value stands."""
+from cjlib.uncertainty import FEWEST_BUCKETS, Interval, ratio
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from scipy.stats import norm
 
 from cjlib.errors import ParameterError
 from cjlib.markov.independence import (
-    FEWEST_BUCKETS,
     ChainTest,
     departures,
     expected_counts,
     held_out_gain,
     independence_test,
 )
-from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
+from cjlib.uncertainty import FEWEST_BUCKETS, benjamini_hochberg, bucket_array, difference_test
 
 FEWEST_EXPECTED = 5
 """Expected moves before and after a boundary below which a cell cannot show a change."""

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import sparse
 
 from cjlib.errors import ParameterError
+from cjlib.uncertainty import BUCKETS
 
-BUCKETS = 256
 LOST = "lost"
 
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from cjlib.plots.style import ACCENT, BAD, GOOD, MUTED, percent_axis, shorten
+from cjlib.forms import shortened
+from cjlib.plots.style import ACCENT, BAD, GOOD, MUTED, percent_axis
 
 
 def cut_off_bars(
@@ -119,7 +120,7 @@ def drivers_plot(table: pd.DataFrame, *, most: int = 12, ax: Axes | None = None)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_yticks(list(rows), [shorten(text.replace("_", " "), 34) for text in table["topic"]])
+    ax.set_yticks(list(rows), [shortened(text.replace("_", " "), 34) for text in table["topic"]])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("growth of the log-loss when the topic is shuffled (log scale)")

@@ -10,8 +10,10 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from cjlib.forms import shortened
+from cjlib.plots.charts import interval_bars
 from cjlib.plots.markov import below, transition_heatmap
-from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, interval_bars, percent_axis, shorten
+from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, percent_axis
 
 Label = Callable[[str], str]
 LOST = "lost"
@@ -88,7 +90,7 @@ def journey_flow(
             zorder=4,
         )
         ax.add_patch(box)
-        name = shorten(label(stage), 15).replace(" ", "\n", 1)
+        name = shortened(label(stage), 15).replace(" ", "\n", 1)
         ink = "white" if _dark(colors[i]) else INK
         size = 10 if len(stages) < 7 else 8
         ax.text(i, 0, name, ha="center", va="center", color=ink, fontsize=size, zorder=5)
@@ -163,7 +165,7 @@ def segment_heatmaps(
             ax.axis("off")
             continue
         name, chain = chains[place]
-        title = f"{shorten(name, 22)} ({chain.counts_.sum():,.0f} moves)"
+        title = f"{shortened(name, 22)} ({chain.counts_.sum():,.0f} moves)"
         transition_heatmap(chain, label=label, title=title, detail=False, frame=frame, ax=ax)
         ax.set(xlabel="", ylabel="")
         ax.set_title(title, fontsize=10.5)
@@ -275,7 +277,7 @@ def attribution_ranges(
     order = highlight.removeprefix("markov_")
     name = "removal effect" if order != highlight else highlight.replace("_", " ")
     ax.scatter(shares[highlight], rows, s=52, color=ACCENT, label=name, zorder=5)
-    ax.set_yticks(rows, [shorten(label(level), 26) for level in shares.index])
+    ax.set_yticks(rows, [shortened(label(level), 26) for level in shares.index])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set(xlabel="share of all purchases", title=title, xlim=(0, None))
@@ -323,7 +325,7 @@ def forecast_panels(
             span = part["lower"], part["upper"]
             ax.fill_between(part["period"], *span, color=shade, alpha=0.3, linewidth=0, label=band)
             ax.plot(part["period"], part["expected"], color=shade, linestyle="--", linewidth=1.8)
-        ax.set_title(shorten(label(stage), 24), fontsize=10.5)
+        ax.set_title(shortened(label(stage), 24), fontsize=10.5)
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(plt.matplotlib.dates.AutoDateLocator(maxticks=4))
         ax.xaxis.set_major_formatter(plt.matplotlib.dates.DateFormatter("%b %y"))

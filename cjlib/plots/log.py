@@ -6,16 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from cjlib.plots.style import (
-    ACCENT,
-    BAD,
-    INK,
-    MUTED,
-    percent_axis,
-    role_colors,
-    shorten,
-    thousands_axis,
-)
+from cjlib.forms import shortened
+from cjlib.plots.style import ACCENT, BAD, INK, MUTED, percent_axis, role_colors, thousands_axis
 
 MOST = 24
 """Touchpoints drawn, those with most customers."""
@@ -94,7 +86,7 @@ def plot_touchpoints(profile: pd.DataFrame, stages, *, ax: Axes) -> Axes:
     rows = profile.loc[sorted(drawn)]
     roles = profile.drop_duplicates("stage").set_index("stage")["role"]
     palette = dict(zip(roles.index, role_colors(roles), strict=True))
-    labels = [shorten(name) for name in rows["touchpoint"]]
+    labels = [shortened(name) for name in rows["touchpoint"]]
     places = np.arange(len(rows))
     for stage, part in rows.assign(place=places).groupby("stage", sort=False):
         ax.barh(part["place"], part["reach"], color=palette[stage], label=stages[stage])

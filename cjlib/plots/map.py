@@ -13,17 +13,8 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from scipy.interpolate import PchipInterpolator
 
-from cjlib.plots.style import (
-    ACCENT,
-    BAD,
-    DIVERGING,
-    GOOD,
-    GRID,
-    INK,
-    MUTED,
-    role_colors,
-    shorten,
-)
+from cjlib.forms import shortened
+from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, GRID, INK, MUTED, role_colors
 
 MOST = 8  # touchpoints shown per stage
 WIDTH = 10.0  # of the map, in inches; its coordinates are inches too
@@ -44,8 +35,8 @@ def draw_journey_map(
     stages : DataFrame
         Of :func:`cjlib.journey_map.touchpoints.stage_table`; stages without events are left out.
     touchpoints : DataFrame
-        Of :func:`cjlib.journey_map.touchpoints.journey_map`; the 8 of largest reach are shown in each
-        stage.
+        Of :func:`cjlib.journey_map.touchpoints.journey_map`; the 8 of largest reach are shown
+        in each stage.
     labels : dict
         What to call each stage.
     ax : Axes, optional
@@ -134,7 +125,7 @@ def wrapped(label: str, width: int) -> str:
     """Return a label in at most three lines of `width` letters, words kept whole."""
     lines = textwrap.wrap(printable(label), max(width, 6), break_long_words=False) or [""]
     if len(lines) > 3:
-        lines = [*lines[:2], shorten(" ".join(lines[2:]), max(width, 6))]
+        lines = [*lines[:2], shortened(" ".join(lines[2:]), max(width, 6))]
     return "\n".join(lines)
 
 
@@ -148,7 +139,7 @@ def _inches(text: str, size: float) -> float:
 
 def _fitted(label: str, width: float, size: float) -> str:
     """Return a label cut with an ellipsis to what fits into `width` inches."""
-    label = shorten(printable(label), 60)
+    label = shortened(printable(label), 60)
     while len(label) > 2 and _inches(label, size) > width:
         label = label[:-2].rstrip("…") + "…"
     return label

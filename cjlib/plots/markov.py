@@ -8,7 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cjlib.plots.style import ACCENT, BAD, GOOD, SEQUENTIAL, percent_axis, shorten
+from cjlib.forms import shortened
+from cjlib.plots.style import ACCENT, BAD, GOOD, SEQUENTIAL, percent_axis
 
 Label = Callable[[str], str]
 
@@ -43,13 +44,13 @@ def _paint(grid, text, ax, label, title, **options) -> Axes:
     )
     ax.set_xticks(
         np.arange(len(grid.columns)) + 0.5,
-        [shorten(label(name), 14) for name in grid.columns],
+        [shortened(label(name), 14) for name in grid.columns],
         rotation=0 if len(grid.columns) <= 7 else 30,
         ha="center" if len(grid.columns) <= 7 else "right",
     )
     ax.set_yticks(
         np.arange(len(grid.index)) + 0.5,
-        [shorten(label(name), 18) for name in grid.index],
+        [shortened(label(name), 18) for name in grid.index],
         rotation=0,
     )
     ax.set(xlabel="to", ylabel="from", title=title)
@@ -187,7 +188,7 @@ def moving_curves(
             where="post",
             color=colors[stage],
             linewidth=2,
-            label=shorten(label(stage), 22),
+            label=shortened(label(stage), 22),
         )
         ax.fill_between(days, low, high, step="post", color=colors[stage], alpha=0.15, linewidth=0)
     ax.set(xlim=(0, max(longest, 1)), ylim=(0, 1), xlabel="days since the stage was entered")
@@ -232,13 +233,15 @@ def incidence_curves(
         color = fixed.get(name) or next(ramp)
         days = np.r_[0, part["days"], max(longest, part["days"].max())]
         share = np.r_[0, part["probability"], part["probability"].iloc[-1]]
-        ax.step(days, share, where="post", color=color, linewidth=2, label=shorten(label(name), 22))
+        ax.step(
+            days, share, where="post", color=color, linewidth=2, label=shortened(label(name), 22)
+        )
         if part["lower"].notna().any():
             low, high = (np.r_[0, part[c], part[c].iloc[-1]] for c in ("lower", "upper"))
             ax.fill_between(days, low, high, step="post", color=color, alpha=0.15, linewidth=0)
     stage = label(curves["stage"].iloc[0])
     ax.set(xlim=(0, max(longest, 1)), ylim=(0, 1), xlabel="days since the stage was entered")
-    ax.set(ylabel="visits that left this way", title=f"Ways out of {shorten(stage, 30)}")
+    ax.set(ylabel="visits that left this way", title=f"Ways out of {shortened(stage, 30)}")
     percent_axis(ax.yaxis)
     below(ax)
     return ax
@@ -265,7 +268,7 @@ def change_curve(points: pd.DataFrame, *, label: Label = str, ax: Axes | None = 
         plausible = points.loc[points["plausible"], "period"]
         ax.axvspan(plausible.min(), plausible.max(), color=BAD, alpha=0.12, linewidth=0)
         ax.axvline(point["period"], color=BAD, linewidth=1.4)
-        origin, target = (shorten(label(point[name]), 18) for name in ("from_stage", "to_stage"))
+        origin, target = (shortened(label(point[name]), 18) for name in ("from_stage", "to_stage"))
         # above the picture: the curve may run anywhere in it
         ax.text(
             1.0,

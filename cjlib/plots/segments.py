@@ -9,17 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from cjlib.plots.style import (
-    ACCENT,
-    BAD,
-    INK,
-    MUTED,
-    SEQUENTIAL,
-    interval_bars,
-    percent_axis,
-    shorten,
-    thousands_axis,
-)
+from cjlib.forms import shortened
+from cjlib.plots.charts import interval_bars
+from cjlib.plots.style import ACCENT, BAD, INK, MUTED, SEQUENTIAL, percent_axis, thousands_axis
 
 MORE_OR_LESS = sns.blend_palette(["#b9853b", "#f7f4ef", ACCENT], as_cmap=True)
 """For deviations that are neither good nor bad."""
@@ -75,7 +67,7 @@ def share_pairs(
     ax.hlines(rows, table[first], table[second], color=MUTED, linewidth=1.5, zorder=1)
     ax.scatter(table[first], rows, color=MUTED, s=36, label=names[0], zorder=2)
     ax.scatter(table[second], rows, color=ACCENT, s=36, label=names[1], zorder=2)
-    ax.set_yticks(rows, [shorten(text) for text in table[label]])
+    ax.set_yticks(rows, [shortened(text) for text in table[label]])
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(plt.MaxNLocator(6))
@@ -193,7 +185,7 @@ def feature_deviations(
     strongest = distance.abs().max().sort_values(ascending=False, kind="stable").index[:14]
     table = distance[[name for name in varying if name in set(strongest)]].T
     table.columns = _across(table.columns)
-    table.index = [shorten(labels[name].replace("_", " "), 44) for name in table.index]
+    table.index = [shortened(labels[name].replace("_", " "), 44) for name in table.index]
     _heat(table, ax, cmap=MORE_OR_LESS, fmt="+.1f", vmin=-2, vmax=2)
     ax.set_title("What sets the clusters apart (standard deviations from their mean)")
     return ax
@@ -225,7 +217,7 @@ def transition_pictures(
     axes = np.atleast_1d(axes).ravel()
     shown = np.nan_to_num(matrices) >= 0.005
     met = shown.any(axis=(0, 1)) | shown.any(axis=(0, 2))
-    labels = [shorten(state, 16) for state in states]
+    labels = [shortened(state, 16) for state in states]
     for ax, matrix, name, share in zip(axes, matrices, names, shares, strict=False):
         table = pd.DataFrame(matrix, index=labels, columns=labels).iloc[:-1]
         table = table.loc[met[:-1], met]

@@ -1,14 +1,8 @@
-"""The look of every picture, and the pictures that more than one notebook draws.
-
-Every function takes an ``ax`` and returns it; none of them opens or saves a figure.
-"""
+"""The look of every picture: theme, colours, axes."""
 
 from collections.abc import Iterable
 
-import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 INK = "#22303c"  # text and axes
@@ -84,46 +78,3 @@ def percent_axis(axis) -> None:
 def thousands_axis(axis) -> None:
     """Show an axis of counts with thin separators (12,000)."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-def shorten(label: str, width: int = 28) -> str:
-    """Return a label of at most ``width`` characters, an ellipsis for what is cut."""
-    label = " ".join(str(label).split())
-    return label if len(label) <= width else label[: width - 1] + "…"
-
-
-def interval_bars(
-    table: pd.DataFrame,
-    *,
-    label: str,
-    value: str,
-    lower: str = "lower",
-    upper: str = "upper",
-    color: str | list[str] = ACCENT,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw one point per row with its interval, rows from top to bottom.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per item; columns named by ``label``, ``value``, ``lower`` and ``upper``.
-    label, value, lower, upper : str
-        Column names.
-    color : str or list of str
-        One colour, or one per row.
-    ax : Axes, optional
-        Where to draw; a new one by default.
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    rows = range(len(table))
-    ax.hlines(rows, table[lower], table[upper], color=color, linewidth=2.4, alpha=0.55)
-    ax.scatter(table[value], rows, color=color, s=34, zorder=3)
-    ax.set_yticks(list(rows), [shorten(text) for text in table[label]])
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    return ax

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from cjlib.forms import shortened
 from cjlib.plots.map import printable, wrapped
-from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, SEQUENTIAL, percent_axis, shorten
+from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, SEQUENTIAL, percent_axis
 
 COMPANY = "#b9832f"  # what the company starts; what customers start has the accent's colour
 
@@ -38,7 +39,7 @@ def draw_sales_cycle(cycle: pd.DataFrame, labels: dict[str, str], ax: Axes | Non
             x = sign * (value + 0.012 * widest)
             ax.text(x, y, f"{value:.0%}", ha=side, va="center", fontsize=9.5)
     ax.axvline(0, color=INK, linewidth=1)
-    names = [shorten(printable(labels[stage])) for stage in cycle["stage"]]
+    names = [shortened(printable(labels[stage])) for stage in cycle["stage"]]
     ax.set_yticks(place, names)
     ax.set_xlim(-1.18 * widest, 1.18 * widest)
     ax.invert_yaxis()
@@ -90,7 +91,7 @@ def draw_channel_reach(
             text = "<1%" if 0 < value < 0.005 else f"{value:.0%}"
             ax.text(place, row, text, ha="center", va="center", color=shade)
     ax.set_xticks(range(len(stages)), [wrapped(labels[stage], 16) for stage in stages])
-    ax.set_yticks(range(len(grid)), [shorten(printable(name), 24) for name in grid.index])
+    ax.set_yticks(range(len(grid)), [shortened(printable(name), 24) for name in grid.index])
     ax.tick_params(length=0)
     ax.grid(visible=False)
     for spine in ax.spines.values():
@@ -127,7 +128,7 @@ def draw_differences(
     lower, upper = table[f"{value}_lower"], table[f"{value}_upper"]
     ax.hlines(place, lower, upper, color=colors, linewidth=2.4, alpha=0.6)
     ax.scatter(table[value], place, color=colors, s=34, zorder=3)
-    names = [shorten(printable(name)) for name in table["touchpoint"]]
+    names = [shortened(printable(name)) for name in table["touchpoint"]]
     ax.set_yticks(place, names)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10]))
@@ -148,7 +149,8 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
     Parameters
     ----------
     stages : DataFrame
-        Of :func:`cjlib.journey_map.touchpoints.stage_table`; stages without closed visits are left out.
+        Of :func:`cjlib.journey_map.touchpoints.stage_table`; stages without closed visits are left
+        out.
     labels : dict
         What to call each stage.
     ax : Axes, optional
@@ -175,7 +177,7 @@ def draw_drop_off(stages: pd.DataFrame, labels: dict[str, str], ax: Axes | None 
         start = start + share.to_numpy()
     lower, upper = 1 - stages["drop_off_rate_upper"], 1 - stages["drop_off_rate_lower"]
     ax.hlines(place - 0.36, lower, upper, color=INK, linewidth=2)
-    ax.set_yticks(place, [shorten(printable(labels[stage])) for stage in stages["stage"]])
+    ax.set_yticks(place, [shortened(printable(labels[stage])) for stage in stages["stage"]])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     ax.grid(visible=False)

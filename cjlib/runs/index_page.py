@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 
-from cjlib.forms import trust_line
+from cjlib.forms import Wording, trust_sentence
 from cjlib.runs.pages import POLICY, Page, style
 
 SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), "on a scale from -1 to 1": (-1.0, 1.0)}
@@ -29,10 +29,11 @@ def index_html(
     groups = [(page, [card for card in cards if card["page"] == page.file]) for page in pages]
     started, finished = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
     as_of = datetime.fromisoformat(manifest["as_of"])
+    trust, values = trust_sentence(manifest["rows"])
     return _template("index.html.j2").render(
         manifest=manifest,
         as_of=f"As of {as_of.day} {as_of:%B %Y}",
-        trust=trust_line(manifest["rows"]),
+        trust=Wording().sentence(trust, {**values, "as_of": as_of}),
         groups=[(page.title, found) for page, found in groups if found],
         pages=pages,
         tables=list(tables),
