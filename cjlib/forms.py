@@ -232,7 +232,7 @@ def shared_sentences() -> dict[str, str]:
 
 
 def trust_sentence(rows: Mapping[str, int]) -> tuple[str, dict]:
-    """Return how far the data can be trusted: a sentence with its values, of them ``as_of`` is left.
+    """Return how far the data can be trusted: a sentence, and its values but for ``as_of``.
 
     Parameters
     ----------
