@@ -11,7 +11,7 @@ import pytest
 from cjlib import journeys
 from cjlib.journey_map.counts import bought_again
 from cjlib.journey_map.sales_cycle import channel_reach, sales_cycle
-from cjlib.journey_map.touchpoints import figures, journey_map, stage_table, untested
+from cjlib.journey_map.touchpoints import figures, stage_table, touchpoint_table, untested
 from cjlib.log import open_log
 from cjlib.plots import map as plots_map, touchpoints as plots_touchpoints
 from cjlib.stages import load_stage_model
@@ -108,7 +108,7 @@ def test_the_stay_is_measured_to_the_next_stage_or_to_the_end_of_the_silence(sma
 
 
 def test_touchpoints_are_counted_by_stage_and_reach(small):
-    table = journey_map(small)
+    table = touchpoint_table(small)
     assert table["touchpoint"].tolist() == ["ad", "view", "order", "delivery"]
     assert table["n"].tolist() == [4, 5, 2, 1]
     assert table["customers"].tolist() == [3, 4, 1, 1]
@@ -138,7 +138,7 @@ def decisions(rng, customers, error_effect, length_effect=0.0):
 @pytest.mark.slow
 def test_a_planted_pain_point_is_found_with_its_size_and_what_has_no_effect_is_not():
     log = decisions(np.random.default_rng(1), 1500, error_effect=0.25)
-    table = journey_map(log).set_index("touchpoint")
+    table = touchpoint_table(log).set_index("touchpoint")
     error, banner = table.loc["error"], table.loc["banner"]
     assert error["pain_point"]
     assert error["pain_lower"] < 0.25 < error["pain_upper"]
@@ -153,10 +153,42 @@ def test_a_planted_pain_point_is_found_with_its_size_and_what_has_no_effect_is_n
 @pytest.mark.slow
 def test_touchpoints_of_long_visits_are_not_blamed_for_their_length():
     log = decisions(np.random.default_rng(4), 1500, error_effect=-0.1, length_effect=0.1)
-    table = journey_map(log).set_index("touchpoint")
+    table = touchpoint_table(log).set_index("touchpoint")
     # An error is one more event and otherwise makes up for it: no difference is planted.
     assert table.loc["error", "pain_lower"] < 0 < table.loc["error", "pain_upper"]
     assert not table.loc["error", "pain_point"]
+
+
+def test_a_silence_does_not_cut_off_the_purchase_that_follows():
+    rows = []
+    for customer in range(120):
+        rows += [(customer, 0, "view"), (customer, 0.2, "cart")]
+        rows += [(customer, 0.1, "ad")] * (customer % 2)
+        # Half of those with the ad buy in their next journey, after more than the inactivity.
+        rows += [(customer, 25, "order")] * (customer % 4 in (1, 2))
+        rows += [(customer, 40, "order")] * (customer % 4 == 0)  # beyond the horizon
+    points = POINTS | {"ad": ("consideration", "company"), "cart": ("consideration", "customer")}
+    table = touchpoint_table(make_log(rows, touchpoints=points)).set_index("touchpoint")
+    assert table.loc["ad", ["followed_share", "otherwise_share"]].tolist() == [0.5, 0.5]
+    assert table.loc["ad", "later_purchase"] == 0
+
+
+def test_each_segment_is_compared_within_itself_and_everybody_is_one():
+    rng = np.random.default_rng(2)
+    log = decisions(rng, 400, error_effect=0.25)
+    everybody = touchpoint_table(log)
+    customers = pd.DataFrame({"customer_id": [str(who) for who in range(400)]})
+    alone = touchpoint_table(log, customers.assign(segment="all"))
+    pd.testing.assert_frame_equal(alone, everybody)
+    halves = customers.assign(segment=np.where(customers.index < 200, "x", "y"))
+    table = touchpoint_table(log, halves.iloc[:-50])
+    assert table["segment"].unique().tolist() == ["x", "y"]
+    both = table.groupby("touchpoint")["customers"].sum()
+    assert both["cart"] == 350  # everybody who has a segment
+    alone = touchpoint_table(log, halves[:200]).set_index("touchpoint")
+    part = table[table["segment"] == "x"].set_index("touchpoint")
+    same = ["pain", "later_purchase", "followed_share", "otherwise_share"]
+    pd.testing.assert_frame_equal(part[same], alone[same])
 
 
 def after_purchase(rng, customers, feelings):
@@ -177,7 +209,7 @@ def after_purchase(rng, customers, feelings):
 @pytest.mark.slow
 def test_after_the_purchase_a_bad_feeling_hurts_and_the_end_of_a_journey_does_not():
     rng = np.random.default_rng(3)
-    table = journey_map(after_purchase(rng, 400, {"delivery": 0.4, "late": -0.3}))
+    table = touchpoint_table(after_purchase(rng, 400, {"delivery": 0.4, "late": -0.3}))
     table = table.set_index("touchpoint")
     # Journeys end after a delivery in time, as they should: that is no pain, a late one is.
     assert table.loc["delivery", "drop_off_rate"] > table.loc["late", "drop_off_rate"] + 0.3
@@ -194,7 +226,7 @@ def test_feelings_that_are_neutral_hurt_nowhere_though_many_are_tested():
     found = 0
     for _ in range(20):
         log = make_log(rows, touchpoints=points, sentiment=rng.uniform(-1, 1, len(rows)))
-        found += journey_map(log)["pain_point"].any()
+        found += touchpoint_table(log)["pain_point"].any()
     assert found <= 3  # at most one in twenty families is expected
 
 
@@ -209,7 +241,9 @@ def test_a_step_after_which_visits_go_on_more_often_is_no_pain_point(onward, hur
         rows += [(customer, 0, "view"), (customer, 1, "cart")] + [(customer, 1.1, "error")] * step
         led = rng.choice(["order", "lost", "view"], p=[on, lost, 1 - on - lost])
         rows += [(customer, 2, led)] * (led != "lost")
-    error = journey_map(make_log(rows, touchpoints=POINTS)).set_index("touchpoint").loc["error"]
+    error = (
+        touchpoint_table(make_log(rows, touchpoints=POINTS)).set_index("touchpoint").loc["error"]
+    )
     assert error["pain_lower"] < 0.15 < error["pain_upper"]
     assert error["onward_lower"] < onward - 0.15 < error["onward_upper"]
     assert error["pain_point"] == hurts
@@ -224,7 +258,7 @@ def test_what_follows_is_not_tested_where_hardly_anybody_buys_again():
             rows += [(customer, 2.5, "late")] * (customer % 2)
             rows += [(customer, 5, "order")] * (customer < buyers)
         log = make_log(rows, touchpoints=points)
-        table = journey_map(log).set_index("touchpoint")
+        table = touchpoint_table(log).set_index("touchpoint")
         assert bought_again(log) == buyers
         assert np.isfinite(table.loc["late", "later_purchase"]) == tested
 
@@ -253,7 +287,7 @@ def test_what_comes_after_the_purchase_within_its_visit_decides_nothing():
     for customer in range(80):
         names = ["cart"] + ["order", "confirmation"] * (customer % 2)
         rows += [(customer, 0.1 * i, name) for i, name in enumerate(names)]
-    table = journey_map(make_log(rows, touchpoints=points, model="four_phases"))
+    table = touchpoint_table(make_log(rows, touchpoints=points, model="four_phases"))
     assert table["later_purchase"].isna().all()
 
 
@@ -263,7 +297,7 @@ def test_a_log_of_orders_alone_is_a_normal_case(customers):
     log = make_log(rows, touchpoints={"order": ("purchase", None)})
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        stages, touchpoints = stage_table(log), journey_map(log)
+        stages, touchpoints = stage_table(log), touchpoint_table(log)
         cycle, channels = sales_cycle(log), channel_reach(log)
     assert stages["reach"].tolist() == [0, 0, 0, 1, 0]
     assert touchpoints["touchpoint"].tolist() == ["order"]
@@ -299,7 +333,7 @@ def test_a_figure_brings_its_limits():
 
 @pytest.mark.slow
 def test_what_was_planted_in_the_demo_is_on_its_map():
-    table = journey_map(open_log("demo")).set_index("touchpoint")
+    table = touchpoint_table(open_log("demo")).set_index("touchpoint")
     assert set(table.index[table["pain_point"]]) >= {"payment_error", "delivery_late"}
     assert table["pain"].idxmax() == "payment_error"
     assert table["sentiment"].idxmin() == "delivery_late"
@@ -377,7 +411,7 @@ def test_the_map_stays_inside_its_figure_whatever_the_names(count, felt):
 
 
 def test_the_pictures_beside_the_map_draw_what_they_are_given(small):
-    stages, touchpoints = stage_table(small), journey_map(small)
+    stages, touchpoints = stage_table(small), touchpoint_table(small)
     labels = {name: small.stages.label(name) for name in small.stages.names}
     _, axes = plt.subplots(1, 3)
     plots_touchpoints.draw_drop_off(stages, labels, ax=axes[0])

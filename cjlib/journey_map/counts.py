@@ -3,6 +3,7 @@
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from cjlib.log import Log
 from cjlib.uncertainty import bucket_array
@@ -12,15 +13,30 @@ LENGTHS = (0, 1, 2, 3, 4, 6, 10)  # numbers of events at which the classes of le
 OUTCOMES = ("closed", "advanced", "lost", "followed", "bought")
 
 
-def customer_counts(log: Log) -> tuple[list[int], np.ndarray]:
-    """Return the buckets in use and how many customers each holds."""
-    counted = (
-        log.journeys.group_by("bucket")
-        .agg(customers=log.journeys.customer_id.nunique())
-        .order_by("bucket")
-        .to_pandas()
+def with_segments(table: ibis.Table, segments: pd.DataFrame | None = None) -> ibis.Table:
+    """Return a table of the log with the ``segment`` of each row's customer.
+
+    Parameters
+    ----------
+    table : Table
+        With ``customer_id``.
+    segments : DataFrame, optional
+        ``customer_id`` and ``segment``, a row per customer; who is not in it is left out. By
+        default everybody is in the segment ``all``.
+    """
+    if segments is None:
+        return table.mutate(segment=ibis.literal("all"))
+    names = ("customer_id", "segment")
+    columns = {name: pa.array(segments[name].astype(str), pa.string()) for name in names}
+    return table.inner_join(ibis.memtable(pa.table(columns)), "customer_id")
+
+
+def customers_by_bucket(journeys: ibis.Table) -> pd.DataFrame:
+    """Count the customers by bucket and segment."""
+    customers = journeys.group_by(["bucket", "segment"]).agg(
+        customers=journeys.customer_id.nunique()
     )
-    return counted["bucket"].tolist(), counted["customers"].to_numpy(dtype=float)
+    return customers.order_by("bucket", "segment").to_pandas()
 
 
 def bought_again(log: Log) -> int:
@@ -80,21 +96,21 @@ def visits_by_bucket(visits: ibis.Table) -> ibis.Table:
 
 
 def outcomes_by_length(visits: ibis.Table) -> ibis.Table:
-    """Count by bucket, stage and class of length where visits led."""
-    return visits.group_by(["bucket", "stage", "length"]).agg(
+    """Count by segment, bucket, stage and class of length where visits led."""
+    return visits.group_by(["segment", "bucket", "stage", "length"]).agg(
         **{name: visits[name].sum() for name in OUTCOMES}
     )
 
 
 def touchpoints_by_bucket(events: ibis.Table) -> ibis.Table:
-    """Count by bucket and touchpoint events, customers and feelings."""
-    return events.group_by(["bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
+    """Count by segment, bucket and touchpoint events, customers and feelings."""
+    return events.group_by(["segment", "bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
         customers=events.customer_id.nunique(), **feelings(events)
     )
 
 
 def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
-    """Count by bucket and touchpoint the visits with it and where they led.
+    """Count by segment, bucket and touchpoint the visits with it and where they led.
 
     Also by their class of ``length`` and by the class of length that they would have without the
     touchpoint (``others``). ``at_risk`` are the followed visits in which no purchase had happened
@@ -104,7 +120,9 @@ def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
     touches = events.group_by([*VISIT, "touchpoint"]).agg(
         step=events.step.min(), own=events.count()
     )
-    facts = visits.select(*VISIT, "bucket", "events", "length", *OUTCOMES, "purchase_step")
+    facts = visits.select(
+        *VISIT, "segment", "bucket", "events", "length", *OUTCOMES, "purchase_step"
+    )
     joined = touches.join(facts, VISIT)
     undecided = _int(joined.purchase_step.isnull() | (joined.step < joined.purchase_step))
     joined = joined.mutate(
@@ -113,7 +131,7 @@ def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
         at_risk_bought=joined.bought * undecided,
     )
     added = (*OUTCOMES, "at_risk", "at_risk_bought")
-    return joined.group_by(["bucket", "touchpoint", "length", "others"]).agg(
+    return joined.group_by(["segment", "bucket", "touchpoint", "length", "others"]).agg(
         visits=joined.count(), **{name: joined[name].sum() for name in added}
     )
 

@@ -8,7 +8,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from cjlib.journey_map.counts import bucket_counts, customer_counts, total
+from cjlib.journey_map.counts import bucket_counts, customers_by_bucket, total, with_segments
 from cjlib.log import Log
 from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test, proportion
 
@@ -88,7 +88,7 @@ def channel_reach(log: Log, *, column: str = "channel", most: int = 8) -> pd.Dat
         largest = [*largest[: most - 1], "other"]
         named = events[column].isin(largest[:-1]).ifelse(events[column], "other")
         events = events.mutate(**{column: named})
-    buckets, _ = customer_counts(log)
+    buckets = customers_by_bucket(with_segments(log.journeys))["bucket"]
     levels = {column: largest, "stage": names}
     counts = bucket_counts(
         events.group_by(["bucket", column, "stage"])

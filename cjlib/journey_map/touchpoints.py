@@ -25,7 +25,7 @@ from cjlib.journey_map.counts import (
     LENGTHS,
     OUTCOMES,
     bucket_counts,
-    customer_counts,
+    customers_by_bucket,
     feelings,
     outcomes_by_length,
     total,
@@ -33,6 +33,7 @@ from cjlib.journey_map.counts import (
     touchpoints_by_bucket,
     visit_facts,
     visits_by_bucket,
+    with_segments,
 )
 from cjlib.log import Log
 from cjlib.uncertainty import (
@@ -70,7 +71,8 @@ def stage_table(log: Log) -> pd.DataFrame:
         feeling. Rates are NaN where a stage has no such visits.
     """
     names = log.stages.names
-    buckets, customers = customer_counts(log)
+    customers = customers_by_bucket(with_segments(log.journeys))
+    buckets = customers["bucket"]
     visits = visit_facts(log)
     dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / 86_400
     days = (
@@ -106,7 +108,7 @@ def stage_table(log: Log) -> pd.DataFrame:
             "median_days_onward": days["median_days_onward"].to_numpy(),
         }
     )
-    _put(table, "reach", proportion(counts["customers"], customers[:, None], alike=1.0))
+    _put(table, "reach", proportion(counts["customers"], customers[["customers"]], alike=1.0))
     _put(table, "sentiment", ratio(felt["feeling"], felt["felt"], scale=FEELINGS))
     table["negative_share"] = proportion(felt["negative"], felt["felt"]).estimate
     _put(table, "advance_rate", proportion(counts["advanced"], counts["closed"]))
@@ -114,21 +116,31 @@ def stage_table(log: Log) -> pd.DataFrame:
     return table
 
 
-def journey_map(log: Log) -> pd.DataFrame:
+def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
+
+    This is the one comparison of visits with and without a touchpoint, and the one definition of
+    "a purchase follows": the same customer buys within the churn horizon of the visit's start.
+    The end of the journey does not cut it off, since a silence longer than the declared inactivity
+    does not undo an influence; and visits are compared with those of the same stage that have as
+    many other events, since a longer visit holds more of everything, purchases among it.
 
     Parameters
     ----------
     log : Log
+    segments : DataFrame, optional
+        ``customer_id`` and ``segment``, a row per customer, to tell segments apart: each is
+        compared within itself. By default everybody is in the segment ``all``.
 
     Returns
     -------
     DataFrame
-        One row per touchpoint, by stage and reach, the published table ``journey_map``:
+        One row per segment and touchpoint that it met, by segment, stage and customers; those of
+        ``all`` are the published table ``journey_map``:
 
-        * ``stage``, ``position``, ``role``, ``touchpoint``, ``initiator``, ``medium``;
+        * ``segment``, ``stage``, ``position``, ``role``, ``touchpoint``, ``initiator``, ``medium``;
         * ``n`` events, ``customers``, ``visits`` and ``closed`` visits with the touchpoint;
-        * ``reach``: share of all customers;
+        * ``reach``: share of all customers (of the segment);
         * ``feelings`` (events with one), ``sentiment`` with ``lower`` and ``upper``: their mean,
           -1 to 1, and the ``negative_share`` of them;
         * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
@@ -139,13 +151,12 @@ def journey_map(log: Log) -> pd.DataFrame:
           the purchase;
         * ``onward`` with ``onward_lower``, ``onward_upper``: the same difference in advance rate;
         * ``later_purchase`` with ``later_purchase_lower``, ``later_purchase_upper``,
-          ``later_purchase_q``: the chance that a purchase follows, with the touchpoint minus
-          without it, compared in the same way. A purchase follows when the same customer buys
-          within the churn horizon of the visit's start. Left out are visits whose horizon is not
-          over yet, and visits in which the purchase had already happened when the touchpoint came;
-          touchpoints that are purchases themselves, or mostly come after one in their visit, are
-          not tested, nor those after whose visits, and the ones they are compared with, fewer than
-          30 purchases follow;
+          ``later_purchase_q``: the share of visits that a purchase follows, ``followed_share``
+          with the touchpoint minus ``otherwise_share`` without it, compared in the same way. Left
+          out are visits whose horizon is not over yet, and visits in which the purchase had
+          already happened when the touchpoint came; touchpoints that are purchases themselves, or
+          mostly come after one in their visit, are not tested, nor those after whose visits, and
+          the ones they are compared with, fewer than 30 purchases follow;
         * ``moment_of_truth``: whether that difference is at least 5 points either way with a
           q-value below 0.05;
         * ``pain_point``: before and at the purchase, whether ``pain`` is at least 5 points with a
@@ -157,77 +168,84 @@ def journey_map(log: Log) -> pd.DataFrame:
         Differences are NaN where fewer than 30 visits can be compared (``compared``: the lesser of
         the closed visits with the touchpoint and without it that have a counterpart).
     """
-    buckets, customers = customer_counts(log)
-    visits = visit_facts(log)
-    touched = touchpoints_by_bucket(log.events).to_pandas()
-    known = touched.drop_duplicates("touchpoint").set_index("touchpoint").sort_index()
-    place = known["stage"].map(log.stages.positions).to_numpy(dtype=int)
-    levels = {
-        "touchpoint": list(known.index),
-        "stage": log.stages.names,
-        "length": range(len(LENGTHS)),
-        "others": range(len(LENGTHS)),
-    }
-    met = bucket_counts(touched, ["touchpoint"], buckets, levels)
-    by_length = touched_by_length(log.events, visits).to_pandas()
-    has = bucket_counts(by_length, ["touchpoint", "others"], buckets, levels)
-    had = bucket_counts(by_length, ["touchpoint", "length"], buckets, levels)
-    led = bucket_counts(
-        outcomes_by_length(visits).to_pandas(), ["stage", "length"], buckets, levels
+    journeys, events, visits = (
+        with_segments(part, segments) for part in (log.journeys, log.events, visit_facts(log))
     )
-    lacks = {name: led[name][:, place] - had[name] for name in OUTCOMES}
-    whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
+    everybody = customers_by_bucket(journeys)
+    met = touchpoints_by_bucket(events).to_pandas()
+    led = outcomes_by_length(visits).to_pandas()
+    touched = touched_by_length(events, visits).to_pandas()
+    buckets, names = np.unique(everybody["bucket"]), np.unique(everybody["segment"])
 
-    table = pd.DataFrame(
-        {
-            "stage": known["stage"].to_numpy(),
-            "position": place,
-            "role": known["stage"].map(log.stages.roles).to_numpy(),
-            "touchpoint": list(known.index),
-            "initiator": known["initiator"].to_numpy(),
-            "medium": known["medium"].to_numpy(),
-            "n": total(met["n"]),
-            "customers": total(met["customers"]),
-            "visits": total(whole["visits"]),
-            "closed": total(whole["closed"]),
-        }
-    )
-    _put(table, "reach", proportion(met["customers"], customers[:, None], alike=1.0))
-    feeling = ratio(met["feeling"], met["felt"], scale=FEELINGS)
-    table["feelings"] = total(met["felt"])
+    met["row"] = met.groupby(["segment", "touchpoint"]).ngroup()
+    columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
+    table = met.drop_duplicates("row").set_index("row").sort_index()[columns]
+    table.insert(2, "position", table["stage"].map(log.stages.positions).astype(int))
+    table.insert(3, "role", table["stage"].map(log.stages.roles))
+    counts = bucket_counts(met, ["row"], buckets, levels={"row": table.index})
+    customers = bucket_counts(everybody, ["segment"], buckets, levels={"segment": names})
+    customers = customers["customers"][:, np.searchsorted(names, table["segment"])]
+    table["n"], table["customers"] = total(counts["n"]), total(counts["customers"])
+    _put(table, "reach", proportion(counts["customers"], customers, alike=1.0))
+    feeling = ratio(counts["feeling"], counts["felt"], scale=FEELINGS)
+    table["feelings"] = total(counts["felt"])
     table["sentiment"] = feeling.estimate
     table["lower"], table["upper"] = feeling.lower, feeling.upper
-    table["negative_share"] = proportion(met["negative"], met["felt"]).estimate
-    _put(table, "advance_rate", proportion(whole["advanced"], whole["closed"]))
-    _put(table, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
+    table["negative_share"] = proportion(counts["negative"], counts["felt"]).estimate
 
-    table["compared"] = _compared(has["closed"], lacks["closed"])
-    few = table["compared"] < LEAST
-    pain, onward = (
-        difference_test(has[end], has["closed"], lacks[end], lacks["closed"], strata=True)
-        for end in ("lost", "advanced")
-    )
-    p_value = _put_difference(table, "pain", pain, few | (table["role"] == "after"))
-    table["p_value"], table["q_value"] = p_value, benjamini_hochberg(p_value)
-    _put_difference(table, "onward", onward, few)
-
-    decided = 2 * whole["at_risk"].sum(axis=0) < whole["followed"].sum(axis=0)
-    few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
-    few |= _compared(has["at_risk"], lacks["followed"]) < LEAST
-    both = _comparable(has["at_risk"], lacks["followed"])
-    bought = (has["at_risk_bought"] + lacks["bought"]).sum(axis=0) * both
-    few |= bought.sum(axis=-1) < LEAST
-    later = difference_test(
-        has["at_risk_bought"], has["at_risk"], lacks["bought"], lacks["followed"], strata=True
-    )
-    p_value = _put_difference(table, "later_purchase", later, few)
-    table["later_purchase_q"] = benjamini_hochberg(p_value)
+    compared = [
+        _compare_visits(part, *(of[of["segment"] == name] for of in (touched, led)), log, buckets)
+        for name, part in table.groupby("segment")
+    ]
+    table = table.join(pd.concat(compared))
+    table["q_value"] = benjamini_hochberg(table["p_value"])
+    table["later_purchase_q"] = benjamini_hochberg(table.pop("later_purchase_p"))
     table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
         table["later_purchase_q"] < FOUND
     )
-    table["pain_point"] = _loses(table) | _feels_bad(table, met)
-    order = ["position", "customers", "touchpoint"]
-    return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+    table["pain_point"] = _loses(table) | _feels_bad(table, counts)
+    order = ["segment", "position", "customers", "touchpoint"]
+    return table.sort_values(order, ascending=[True, True, False, True], ignore_index=True)
+
+
+def _compare_visits(
+    table: pd.DataFrame, touched: pd.DataFrame, led: pd.DataFrame, log: Log, buckets: np.ndarray
+) -> pd.DataFrame:
+    """Compare the visits of one segment with and without each touchpoint (a row of `table`)."""
+    classes = range(len(LENGTHS))
+    levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"]}
+    levels |= {"length": classes, "others": classes}
+    has = bucket_counts(touched, ["touchpoint", "others"], buckets, levels)
+    had = bucket_counts(touched, ["touchpoint", "length"], buckets, levels)
+    led = bucket_counts(led, ["stage", "length"], buckets, levels)
+    lacks = {name: led[name][:, table["position"]] - had[name] for name in OUTCOMES}
+    whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
+    decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
+    has |= {"followed": has["at_risk"], "bought": has["at_risk_bought"]}
+
+    found = pd.DataFrame({name: total(whole[name]) for name in ("visits", "closed")}, table.index)
+    _put(found, "advance_rate", proportion(whole["advanced"], whole["closed"]))
+    _put(found, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
+    found["compared"] = _compared(has["closed"], lacks["closed"])
+    few = found["compared"] < LEAST
+    pain, onward, later = (
+        difference_test(has[end], has[of], lacks[end], lacks[of], strata=True)
+        for end, of in (("lost", "closed"), ("advanced", "closed"), ("bought", "followed"))
+    )
+    found["p_value"] = _put_difference(found, "pain", pain, few | (table["role"] == "after"))
+    _put_difference(found, "onward", onward, few)
+
+    few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
+    few |= _compared(has["followed"], lacks["followed"]) < LEAST
+    both = _comparable(has["followed"], lacks["followed"])
+    bought, at_risk = (
+        (has[name].sum(axis=0) * both).sum(axis=-1) for name in ("bought", "followed")
+    )
+    few |= bought + (lacks["bought"].sum(axis=0) * both).sum(axis=-1) < LEAST
+    found["later_purchase_p"] = _put_difference(found, "later_purchase", later, few)
+    found["followed_share"] = np.where(few, np.nan, bought / np.maximum(at_risk, 1))
+    found["otherwise_share"] = found["followed_share"] - found["later_purchase"]
+    return found
 
 
 def untested(table: pd.DataFrame) -> pd.Series:
@@ -236,7 +254,7 @@ def untested(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        Of :func:`journey_map`.
+        Of :func:`touchpoint_table`.
 
     Returns
     -------
@@ -259,7 +277,7 @@ def settling(table: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     table : DataFrame
-        Of :func:`journey_map`.
+        Of :func:`touchpoint_table`.
     """
     return table.loc[_lost_more(table) & ~table["pain_point"], "touchpoint"].tolist()
 
