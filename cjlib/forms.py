@@ -24,7 +24,7 @@ LONGEST_CELL, LONGEST_LIST = 200, 300
 FEELING = "on a scale from -1 to 1"
 _KINDS = {  # the first kind with a word of the column's name
     "p-value": {"p", "q"},
-    "points": {"points", "pain", "difference", "gap"},
+    "points": {"points", "pain", "difference", "gap", "later"},
     "share": {
         *("share", "probability", "rate", "reach", "conversion", "churn", "churned"),
         *("coverage", "accuracy", "incidence"),
@@ -93,7 +93,9 @@ def _share(share: float) -> tuple[str, str]:
 
 def _days(days: float) -> tuple[str, str]:
     if 0 < abs(days) < 1:
-        return f"{24 * days:.0f}", "hours"
+        units = (("hours", 24), ("minutes", 1440), ("seconds", 86_400))
+        unit, times = next((each for each in units if abs(days) * each[1] >= 1), units[-1])
+        return f"{days * times:.0f}", unit
     text = f"{days:,.0f}" if abs(days) >= 10 or days == round(days) else f"{days:.1f}"
     return text, "day" if text == "1" else "days"
 

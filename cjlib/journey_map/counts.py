@@ -1,4 +1,4 @@
-"""What the journey map counts, on the engine, by bucket of customers."""
+"""What the journey map counts, on the engine, by bucket of customers and segment."""
 
 import ibis
 import numpy as np
@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cjlib.log import Log
-from cjlib.uncertainty import bucket_array
+from cjlib.uncertainty import Difference, Interval, bucket_array
 
 VISIT = ["customer_id", "journey", "visit"]
 LENGTHS = (0, 1, 2, 3, 4, 6, 10)  # numbers of events at which the classes of length begin
@@ -31,25 +31,18 @@ def with_segments(table: ibis.Table, segments: pd.DataFrame | None = None) -> ib
     return table.inner_join(ibis.memtable(pa.table(columns)), "customer_id")
 
 
-def customers_by_bucket(journeys: ibis.Table) -> pd.DataFrame:
-    """Count the customers by bucket and segment."""
-    customers = journeys.group_by(["bucket", "segment"]).agg(
-        customers=journeys.customer_id.nunique()
-    )
-    return customers.order_by("bucket", "segment").to_pandas()
-
-
-def bought_again(log: Log) -> int:
-    """Return how many customers have bought more than once."""
-    purchases = log.events.filter(log.events.purchase)
-    each = purchases.group_by("customer_id").agg(n=purchases.count())
-    return int(each.filter(each.n > 1).count().execute())
+def customers_by(table: ibis.Table, *cells: str) -> pd.DataFrame:
+    """Count the ``customers`` of a table by bucket and further columns."""
+    counted = table.group_by(["bucket", *cells]).agg(customers=table.customer_id.nunique())
+    return counted.order_by("bucket", *cells).to_pandas()
 
 
 def visit_facts(log: Log) -> ibis.Table:
     """Return the visits with where they led and whether a purchase followed (ints, to add up).
 
     ``advanced``: the next stage is a later one or, after the purchase, the purchase again.
+    ``followed``: the churn horizon from the visit's start is over; ``bought``: and the customer
+    has bought within it.
     """
     events = _with_steps(log.events)
     bought = (
@@ -61,8 +54,7 @@ def visit_facts(log: Log) -> ibis.Table:
     onward = ibis.window(
         rows=(0, None), group_by="customer_id", order_by=[visits.journey, visits.visit]
     )
-    horizon = ibis.interval(seconds=int(log.dataset.churn.horizon.total_seconds()))
-    until = visits.started + horizon
+    until = visits.started + ibis.interval(seconds=int(log.dataset.churn.horizon.total_seconds()))
     next_position = visits.next_stage.cases(*log.stages.positions.items(), else_=-1)
     buys_again = (visits.role == "after") & visits.next_stage.isin(log.stages.purchase)
     advanced = (next_position > visits.position) | buys_again
@@ -83,33 +75,26 @@ def _with_steps(events: ibis.Table) -> ibis.Table:
     return events.mutate(step=ibis.row_number().over(order))
 
 
-def visits_by_bucket(visits: ibis.Table) -> ibis.Table:
+def visits_by_stage(visits: ibis.Table) -> pd.DataFrame:
     """Count customers, journeys and visits by bucket and stage."""
     journeys = visits.group_by(["bucket", "stage", "customer_id", "journey"]).agg(
         visits=visits.count(), **{name: visits[name].sum() for name in OUTCOMES}
     )
-    return journeys.group_by(["bucket", "stage"]).agg(
+    counted = journeys.group_by(["bucket", "stage"]).agg(
         customers=journeys.customer_id.nunique(),
         journeys=journeys.count(),
         **{name: journeys[name].sum() for name in ("visits", *OUTCOMES)},
     )
+    return counted.to_pandas()
 
 
-def outcomes_by_length(visits: ibis.Table) -> ibis.Table:
+def visits_by_length(visits: ibis.Table) -> pd.DataFrame:
     """Count by segment, bucket, stage and class of length where visits led."""
-    return visits.group_by(["segment", "bucket", "stage", "length"]).agg(
-        **{name: visits[name].sum() for name in OUTCOMES}
-    )
+    outcomes = {name: visits[name].sum() for name in OUTCOMES}
+    return visits.group_by(["segment", "bucket", "stage", "length"]).agg(**outcomes).to_pandas()
 
 
-def touchpoints_by_bucket(events: ibis.Table) -> ibis.Table:
-    """Count by segment, bucket and touchpoint events, customers and feelings."""
-    return events.group_by(["segment", "bucket", "stage", "touchpoint", "initiator", "medium"]).agg(
-        customers=events.customer_id.nunique(), **feelings(events)
-    )
-
-
-def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
+def touched_by_length(events: ibis.Table, visits: ibis.Table) -> pd.DataFrame:
     """Count by segment, bucket and touchpoint the visits with it and where they led.
 
     Also by their class of ``length`` and by the class of length that they would have without the
@@ -131,23 +116,14 @@ def touched_by_length(events: ibis.Table, visits: ibis.Table) -> ibis.Table:
         at_risk_bought=joined.bought * undecided,
     )
     added = (*OUTCOMES, "at_risk", "at_risk_bought")
-    return joined.group_by(["segment", "bucket", "touchpoint", "length", "others"]).agg(
+    counted = joined.group_by(["segment", "bucket", "touchpoint", "length", "others"]).agg(
         visits=joined.count(), **{name: joined[name].sum() for name in added}
     )
+    return counted.to_pandas()
 
 
 def _length(events: ibis.expr.types.IntegerValue) -> ibis.expr.types.IntegerValue:
     return sum(_int(events >= begins) for begins in LENGTHS[1:])
-
-
-def feelings(events: ibis.Table) -> dict[str, ibis.Value]:
-    """Return what to count of events: all, those with a feeling, its sum, the negative ones."""
-    return {
-        "n": events.count(),
-        "felt": events.sentiment.count(),
-        "feeling": events.sentiment.sum(),
-        "negative": _int(events.sentiment < 0).sum(),
-    }
 
 
 def _int(condition: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValue:
@@ -155,8 +131,23 @@ def _int(condition: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValu
     return condition.fill_null(False).cast("int64")
 
 
+def events_by(events: ibis.Table, *cells: str) -> pd.DataFrame:
+    """Count events by bucket and further columns: ``n``, ``customers`` and feelings.
+
+    ``felt`` are the events with a feeling, ``feeling`` is its sum, ``negative`` those below 0.
+    """
+    counted = events.group_by(["bucket", *cells]).agg(
+        n=events.count(),
+        customers=events.customer_id.nunique(),
+        felt=events.sentiment.count(),
+        feeling=events.sentiment.sum(),
+        negative=_int(events.sentiment < 0).sum(),
+    )
+    return counted.to_pandas()
+
+
 def bucket_counts(
-    frame: pd.DataFrame, cells: list[str], buckets: list[int], levels: dict[str, list]
+    frame: pd.DataFrame, cells: list[str], buckets: np.ndarray, levels: dict
 ) -> dict[str, np.ndarray]:
     """Return each counted (numeric) column of a GROUP BY bucket as an array (B, *cells)."""
     cell_names = {"bucket", *cells}
@@ -167,5 +158,11 @@ def bucket_counts(
 
 
 def total(counts: np.ndarray) -> np.ndarray:
-    """Return whole counts of all buckets together."""
-    return counts.sum(axis=0).astype(int)
+    """Return whole counts of all buckets together, cells in one row."""
+    return counts.sum(axis=0).ravel().astype(int)
+
+
+def put(table: pd.DataFrame, name: str, found: Interval | Difference) -> None:
+    """Add a figure with its limits, ``{name}_lower`` and ``{name}_upper``, to a table."""
+    table[name] = found.effect if isinstance(found, Difference) else found.estimate
+    table[f"{name}_lower"], table[f"{name}_upper"] = found.lower, found.upper

@@ -8,7 +8,8 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from cjlib.journey_map.counts import bucket_counts, customers_by_bucket, total, with_segments
+from cjlib.errors import Unanswerable
+from cjlib.journey_map.counts import bucket_counts, customers_by, events_by, put, total
 from cjlib.log import Log
 from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test, proportion
 
@@ -23,96 +24,78 @@ def sales_cycle(log: Log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per stage: ``stage``, ``company`` and ``customer`` (events started by either),
-        ``company_share`` of these events with ``lower``, ``upper``; ``of_company`` and
-        ``of_customer`` (this stage's share of all that the company, or the customers, start: the
-        sales cycle and the customer journey) and their difference ``gap`` with ``gap_lower``,
-        ``gap_upper``, ``q_value``. Empty where no touchpoint says who starts it.
+        One row per stage in which either starts anything: ``stage``, ``company`` and ``customer``
+        (events started by either), ``company_share`` and ``customer_share`` (this stage's share of
+        all that the company, or the customers, start: the sales cycle and the customer journey) and
+        their difference ``gap`` with ``gap_lower``, ``gap_upper``, ``q_value``.
+
+    Raises
+    ------
+    Unanswerable
+        If only one side starts anything, or all of it lies in one stage.
     """
-    names = log.stages.names
     started = log.events.filter(log.events.initiator.isin(["company", "customer"]))
     counted = started.group_by(["bucket", "stage", "initiator"]).agg(n=started.count()).to_pandas()
-    if counted.empty:
-        return pd.DataFrame(columns=["stage", "company", "customer", "company_share", "gap"])
+    names = [name for name in log.stages.names if (counted["stage"] == name).any()]
+    if counted["initiator"].nunique() < 2 or len(names) < 2:
+        raise Unanswerable(
+            "only one side starts anything, or all starts in one stage, as far as the dataset file"
+            " says who starts what"
+        )
     levels = {"stage": names, "initiator": ["company", "customer"]}
     counts = bucket_array(counted, ["stage", "initiator"], "n", levels=levels)
     company, customer = counts[..., 0], counts[..., 1]
     table = pd.DataFrame({"stage": names, "company": total(company), "customer": total(customer)})
-    share = proportion(company, company + customer)
-    table["company_share"], table["lower"], table["upper"] = (
-        share.estimate,
-        share.lower,
-        share.upper,
-    )
-    all_company = np.repeat(company.sum(axis=1, keepdims=True), len(names), axis=1)
-    all_customer = np.repeat(customer.sum(axis=1, keepdims=True), len(names), axis=1)
-    gap = difference_test(company, all_company, customer, all_customer)
-    table["of_company"] = proportion(company, all_company).estimate
-    table["of_customer"] = proportion(customer, all_customer).estimate
-    table["gap"], table["gap_lower"], table["gap_upper"] = gap.effect, gap.lower, gap.upper
-    table["q_value"] = benjamini_hochberg(gap.p_value)
-    return table
+    sides = []
+    for side, started in (("company", company), ("customer", customer)):
+        whole = np.broadcast_to(started.sum(axis=1, keepdims=True), started.shape)
+        table[f"{side}_share"] = proportion(started, whole).estimate
+        sides += [started, whole]
+    gap = difference_test(*sides)
+    put(table, "gap", gap)
+    return table.assign(q_value=benjamini_hochberg(gap.p_value))
 
 
-def channel_reach(log: Log, *, column: str = "channel", most: int = 8) -> pd.DataFrame:
+def channel_reach(log: Log, *, most: int = 8) -> pd.DataFrame:
     """Return how many of a stage's customers each channel reaches there.
 
     Parameters
     ----------
     log : Log
-    column : {"channel", "medium"}
-        What to tell apart.
     most : int
         How many channels to keep, those with most customers; the others become ``other``.
 
     Returns
     -------
     DataFrame
-        Columns ``channel`` (or ``medium``), ``stage``, ``n`` events, ``customers``, ``reach``
-        (share of the customers who were in that stage), ``lower``, ``upper``. Empty without any
-        channel.
+        Columns ``channel``, ``stage``, ``n`` events, ``customers``, ``reach``
+        (share of the customers who were in that stage), ``lower``, ``upper``.
+
+    Raises
+    ------
+    Unanswerable
+        If no event names its channel.
     """
     names = log.stages.names
-    events = log.events.filter(log.events[column].notnull())
-    largest = (
-        events.group_by(column)
-        .agg(customers=events.customer_id.nunique())
-        .order_by(ibis.desc("customers"), column)
-        .limit(most + 1)
-        .to_pandas()[column]
-        .tolist()
-    )
+    events = log.events.filter(log.events.channel.notnull())
+    by_channel = events.group_by("channel").agg(customers=events.customer_id.nunique())
+    by_channel = by_channel.order_by(ibis.desc("customers"), "channel").limit(most + 1)
+    largest = by_channel.to_pandas()["channel"].tolist()
     if not largest:
-        return pd.DataFrame(columns=[column, "stage", "n", "customers", "reach", "lower", "upper"])
+        raise Unanswerable("no event names its channel")
     if len(largest) > most:
         largest = [*largest[: most - 1], "other"]
-        named = events[column].isin(largest[:-1]).ifelse(events[column], "other")
-        events = events.mutate(**{column: named})
-    buckets = customers_by_bucket(with_segments(log.journeys))["bucket"]
-    levels = {column: largest, "stage": names}
+        kept = events.channel.isin(largest[:-1])
+        events = events.mutate(channel=kept.ifelse(events.channel, "other"))
+    buckets = np.unique(customers_by(log.journeys)["bucket"])
+    levels = {"channel": largest, "stage": names}
     counts = bucket_counts(
-        events.group_by(["bucket", column, "stage"])
-        .agg(n=events.count(), customers=events.customer_id.nunique())
-        .to_pandas(),
-        [column, "stage"],
-        buckets,
-        levels=levels,
+        events_by(events, "channel", "stage"), ["channel", "stage"], buckets, levels
     )
-    present = bucket_counts(
-        log.visits.group_by(["bucket", "stage"])
-        .agg(customers=log.visits.customer_id.nunique())
-        .to_pandas(),
-        ["stage"],
-        buckets,
-        levels=levels,
-    )["customers"]
-    reach = proportion(counts["customers"], present[:, None, :], alike=1.0)
-    table = pd.MultiIndex.from_product([largest, names], names=[column, "stage"]).to_frame(False)
-    table["n"] = total(counts["n"]).ravel()
-    table["customers"] = total(counts["customers"]).ravel()
-    table["reach"], table["lower"], table["upper"] = (
-        reach.estimate.ravel(),
-        reach.lower.ravel(),
-        reach.upper.ravel(),
-    )
+    present = bucket_counts(customers_by(log.visits, "stage"), ["stage"], buckets, levels)
+    reach = proportion(counts["customers"], present["customers"][:, None, :], alike=1.0)
+    table = pd.MultiIndex.from_product([largest, names], names=["channel", "stage"]).to_frame(False)
+    table["n"], table["customers"] = total(counts["n"]), total(counts["customers"])
+    table["reach"] = reach.estimate.ravel()
+    table["lower"], table["upper"] = reach.lower.ravel(), reach.upper.ravel()
     return table

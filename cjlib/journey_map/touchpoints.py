@@ -1,18 +1,10 @@
-"""The customer journey map: stages, their touchpoints, the feeling along the way, where it hurts.
+"""The touchpoints of the journey: whom they reach, how they feel, where it hurts, what decides.
 
 Counted on the engine by bucket of customers, so that every figure carries its interval. The unit of
 every comparison is the *stage visit*: the visits of a stage in which a touchpoint occurred against
 the visits of the same stage without it that have as many other events (a long visit meets more
 touchpoints, whatever they do). Customers who meet a touchpoint may still differ from those who do
 not, so the differences are associations, not effects.
-
-Where visits lead:
-
-* ``advance_rate``: share of the closed visits whose next stage lies later in the model or, from a
-  stage after the purchase, carries the purchase: who buys again has come on, not gone back;
-* ``drop_off_rate``: share of the closed visits after which the journey was lost. Open visits, whose
-  end has not been seen, and those so young that only an early end could have been (not settled),
-  count in neither.
 
 What hurts: before and at the purchase, what loses customers; after it, where a journey ends by
 nature and an event may come late only because something went wrong, what feels bad.
@@ -21,99 +13,33 @@ nature and an event may come late only because something went wrong, what feels 
 import numpy as np
 import pandas as pd
 
+from cjlib.errors import Unanswerable
 from cjlib.journey_map.counts import (
     LENGTHS,
     OUTCOMES,
     bucket_counts,
-    customers_by_bucket,
-    feelings,
-    outcomes_by_length,
+    customers_by,
+    events_by,
+    put,
     total,
     touched_by_length,
-    touchpoints_by_bucket,
     visit_facts,
-    visits_by_bucket,
+    visits_by_length,
     with_segments,
 )
 from cjlib.log import Log
-from cjlib.uncertainty import (
-    Difference,
-    Interval,
-    benjamini_hochberg,
-    difference_test,
-    proportion,
-    ratio,
-)
+from cjlib.uncertainty import benjamini_hochberg, difference_test, proportion, ratio
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
 LEAST = 30  # visits on either side, purchases or feelings below which nothing is tested
-FEELINGS = (-1, 1)  # from bad to good
 FOUND = 0.05  # q-value below which a difference counts as found
-
-
-def stage_table(log: Log) -> pd.DataFrame:
-    """Return how many pass each stage, how long they stay, how they feel and where they go next.
-
-    Parameters
-    ----------
-    log : Log
-
-    Returns
-    -------
-    DataFrame
-        One row per stage of the model in its order, the published table ``stages``: ``stage``,
-        ``position``, ``role``, ``events``, ``customers``, ``journeys``, ``visits``, ``closed``
-        (visits whose end was seen), ``median_days`` (from the start of a closed visit to the next
-        stage or, for a lost one, to the end of the silence that made it so), ``median_days_onward``
-        (of the visits that led to another stage alone), and with 95 % intervals (``_lower``,
-        ``_upper``): ``reach`` (share of all customers), ``sentiment`` (mean of the events that have
-        one, -1 to 1), ``advance_rate``, ``drop_off_rate``; ``negative_share`` of the events with a
-        feeling. Rates are NaN where a stage has no such visits.
-    """
-    names = log.stages.names
-    customers = customers_by_bucket(with_segments(log.journeys))
-    buckets = customers["bucket"]
-    visits = visit_facts(log)
-    dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / 86_400
-    days = (
-        visits.group_by("stage")
-        .agg(
-            median_days=dwell.median(where=visits.settled),
-            median_days_onward=dwell.median(where=visits.settled & (visits.next_stage != "lost")),
-        )
-        .to_pandas()
-        .set_index("stage")
-        .reindex(names)
-    )
-    counts = bucket_counts(
-        visits_by_bucket(visits).to_pandas(), ["stage"], buckets, levels={"stage": names}
-    )
-    felt = bucket_counts(
-        log.events.group_by(["bucket", "stage"]).agg(**feelings(log.events)).to_pandas(),
-        ["stage"],
-        buckets,
-        levels={"stage": names},
-    )
-    table = pd.DataFrame(
-        {
-            "stage": names,
-            "position": range(len(names)),
-            "role": [log.stages.roles[name] for name in names],
-            "events": total(felt["n"]),
-            "customers": total(counts["customers"]),
-            "journeys": total(counts["journeys"]),
-            "visits": total(counts["visits"]),
-            "closed": total(counts["closed"]),
-            "median_days": days["median_days"].to_numpy(),
-            "median_days_onward": days["median_days_onward"].to_numpy(),
-        }
-    )
-    _put(table, "reach", proportion(counts["customers"], customers[["customers"]], alike=1.0))
-    _put(table, "sentiment", ratio(felt["feeling"], felt["felt"], scale=FEELINGS))
-    table["negative_share"] = proportion(felt["negative"], felt["felt"]).estimate
-    _put(table, "advance_rate", proportion(counts["advanced"], counts["closed"]))
-    _put(table, "drop_off_rate", proportion(counts["lost"], counts["closed"]))
-    return table
+LACKING = {
+    "sentiment": f"no touchpoint has {LEAST} feelings",
+    "pain": f"no touchpoint up to the purchase has {LEAST} visits with it and {LEAST} like them"
+    " without it",
+    "later_purchase": "each touchpoint is a purchase, is in all visits of its stage, or is followed"
+    f" by fewer than {LEAST} purchases",
+}
 
 
 def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -159,192 +85,142 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
           the ones they are compared with, fewer than 30 purchases follow;
         * ``moment_of_truth``: whether that difference is at least 5 points either way with a
           q-value below 0.05;
-        * ``pain_point``: before and at the purchase, whether ``pain`` is at least 5 points with a
-          q-value below 0.05, while neither the next stage nor a purchase follows clearly more
-          often (an interval above 0): such a touchpoint decides visits that would else go back, one
-          way or the other. After the purchase, whether the mean feeling is at most -0.05 with an
-          interval below 0 that holds for all touchpoints tested together (Bonferroni).
+        * ``pain_point`` and ``pain_verdict``: ``pain point``, ``settles``, ``none`` or
+          ``untested``. Before and at the purchase (``pain_test`` ``drop-off``) a touchpoint is a
+          pain point if ``pain`` is at least 5 points with a q-value below 0.05; but where the next
+          stage or a purchase follows clearly more often as well (an interval above 0) it settles
+          visits that would else go back, one way or the other. After the purchase (``feeling``),
+          if the mean feeling is at most -0.05 with an interval below 0 that holds for all
+          touchpoints tested together (Bonferroni).
 
-        Differences are NaN where fewer than 30 visits can be compared (``compared``: the lesser of
-        the closed visits with the touchpoint and without it that have a counterpart).
+        Differences are NaN, and nothing is tested, where fewer than 30 visits can be compared
+        (``compared``: the lesser of the closed visits with the touchpoint and without it that have
+        a counterpart), or fewer than 30 events have a feeling.
     """
     journeys, events, visits = (
         with_segments(part, segments) for part in (log.journeys, log.events, visit_facts(log))
     )
-    everybody = customers_by_bucket(journeys)
-    met = touchpoints_by_bucket(events).to_pandas()
-    led = outcomes_by_length(visits).to_pandas()
-    touched = touched_by_length(events, visits).to_pandas()
+    everybody = customers_by(journeys, "segment")
+    columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
+    met = events_by(events, *columns)
+    touched, all_visits = touched_by_length(events, visits), visits_by_length(visits)
     buckets, names = np.unique(everybody["bucket"]), np.unique(everybody["segment"])
 
     met["row"] = met.groupby(["segment", "touchpoint"]).ngroup()
-    columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
     table = met.drop_duplicates("row").set_index("row").sort_index()[columns]
     table.insert(2, "position", table["stage"].map(log.stages.positions).astype(int))
     table.insert(3, "role", table["stage"].map(log.stages.roles))
-    counts = bucket_counts(met, ["row"], buckets, levels={"row": table.index})
-    customers = bucket_counts(everybody, ["segment"], buckets, levels={"segment": names})
-    customers = customers["customers"][:, np.searchsorted(names, table["segment"])]
+    counts = bucket_counts(met, ["row"], buckets, {"row": table.index})
+    customers = bucket_counts(everybody, ["segment"], buckets, {"segment": names})["customers"]
+    customers = customers[:, np.searchsorted(names, table["segment"])]
     table["n"], table["customers"] = total(counts["n"]), total(counts["customers"])
-    _put(table, "reach", proportion(counts["customers"], customers, alike=1.0))
-    feeling = ratio(counts["feeling"], counts["felt"], scale=FEELINGS)
-    table["feelings"] = total(counts["felt"])
-    table["sentiment"] = feeling.estimate
+    put(table, "reach", proportion(counts["customers"], customers, alike=1.0))
+    feeling = ratio(counts["feeling"], counts["felt"], scale=(-1, 1))
+    table["feelings"], table["sentiment"] = total(counts["felt"]), feeling.estimate
     table["lower"], table["upper"] = feeling.lower, feeling.upper
     table["negative_share"] = proportion(counts["negative"], counts["felt"]).estimate
 
-    compared = [
-        _compare_visits(part, *(of[of["segment"] == name] for of in (touched, led)), log, buckets)
-        for name, part in table.groupby("segment")
-    ]
+    compared = []
+    for name, part in table.groupby("segment"):
+        own = (counted[counted["segment"] == name] for counted in (touched, all_visits))
+        compared.append(_compare_visits(part, *own, log, buckets))
     table = table.join(pd.concat(compared))
     table["q_value"] = benjamini_hochberg(table["p_value"])
     table["later_purchase_q"] = benjamini_hochberg(table.pop("later_purchase_p"))
     table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
         table["later_purchase_q"] < FOUND
     )
-    table["pain_point"] = _loses(table) | _feels_bad(table, counts)
-    order = ["segment", "position", "customers", "touchpoint"]
-    return table.sort_values(order, ascending=[True, True, False, True], ignore_index=True)
+    return _judge_pain(table, counts).sort_values(
+        ["segment", "position", "customers", "touchpoint"],
+        ascending=[True, True, False, True],
+        ignore_index=True,
+    )
+
+
+def ranked(touchpoints: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return the touchpoints that can be compared in a figure, from the greatest to the least.
+
+    Parameters
+    ----------
+    touchpoints : DataFrame
+        Rows of `touchpoint_table`.
+    by : {"sentiment", "pain", "later_purchase"}
+
+    Raises
+    ------
+    Unanswerable
+        If there is none.
+    """
+    enough = touchpoints["feelings"] >= LEAST if by == "sentiment" else touchpoints[by].notna()
+    if not enough.any():
+        raise Unanswerable(LACKING[by])
+    return touchpoints[enough].sort_values(by, ascending=False)
 
 
 def _compare_visits(
-    table: pd.DataFrame, touched: pd.DataFrame, led: pd.DataFrame, log: Log, buckets: np.ndarray
+    table: pd.DataFrame,
+    touched: pd.DataFrame,
+    all_visits: pd.DataFrame,
+    log: Log,
+    buckets: np.ndarray,
 ) -> pd.DataFrame:
-    """Compare the visits of one segment with and without each touchpoint (a row of `table`)."""
+    """Compare the visits of one segment with and without each touchpoint, a row of `table`."""
     classes = range(len(LENGTHS))
     levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"]}
     levels |= {"length": classes, "others": classes}
     has = bucket_counts(touched, ["touchpoint", "others"], buckets, levels)
     had = bucket_counts(touched, ["touchpoint", "length"], buckets, levels)
-    led = bucket_counts(led, ["stage", "length"], buckets, levels)
-    lacks = {name: led[name][:, table["position"]] - had[name] for name in OUTCOMES}
+    every = bucket_counts(all_visits, ["stage", "length"], buckets, levels)
+    lacks = {name: every[name][:, table["position"]] - had[name] for name in OUTCOMES}
     whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
     decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
     has |= {"followed": has["at_risk"], "bought": has["at_risk_bought"]}
 
     found = pd.DataFrame({name: total(whole[name]) for name in ("visits", "closed")}, table.index)
-    _put(found, "advance_rate", proportion(whole["advanced"], whole["closed"]))
-    _put(found, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
-    found["compared"] = _compared(has["closed"], lacks["closed"])
+    put(found, "advance_rate", proportion(whole["advanced"], whole["closed"]))
+    put(found, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
+    closed, followed, bought = (
+        _alike(has, lacks, name, among)
+        for name, among in (("closed", "closed"), ("followed", "followed"), ("bought", "followed"))
+    )
+    found["compared"] = closed.min(axis=0)
     few = found["compared"] < LEAST
-    pain, onward, later = (
-        difference_test(has[end], has[of], lacks[end], lacks[of], strata=True)
-        for end, of in (("lost", "closed"), ("advanced", "closed"), ("bought", "followed"))
-    )
-    found["p_value"] = _put_difference(found, "pain", pain, few | (table["role"] == "after"))
-    _put_difference(found, "onward", onward, few)
-
-    few = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
-    few |= _compared(has["followed"], lacks["followed"]) < LEAST
-    both = _comparable(has["followed"], lacks["followed"])
-    bought, at_risk = (
-        (has[name].sum(axis=0) * both).sum(axis=-1) for name in ("bought", "followed")
-    )
-    few |= bought + (lacks["bought"].sum(axis=0) * both).sum(axis=-1) < LEAST
-    found["later_purchase_p"] = _put_difference(found, "later_purchase", later, few)
-    found["followed_share"] = np.where(few, np.nan, bought / np.maximum(at_risk, 1))
-    found["otherwise_share"] = found["followed_share"] - found["later_purchase"]
-    return found
-
-
-def untested(table: pd.DataFrame) -> pd.Series:
-    """Say of each touchpoint that could not be tested for pain why not.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of :func:`touchpoint_table`.
-
-    Returns
-    -------
-    Series of str
-        The reason by touchpoint, in the order of `table`; empty where all were tested.
-    """
-    few = (table["compared"].astype(str) + " visits to compare").where(
-        table["compared"] > 0, "no visit like its own without it"
-    )
-    felt = (table["feelings"].astype(str) + " feelings").where(table["feelings"] > 0, "no feeling")
-    after = table["role"] == "after"
-    reason = felt.where(after, few)
-    passed = table["feelings"].where(after, table["compared"]) >= LEAST
-    return reason[~passed].set_axis(table.loc[~passed, "touchpoint"])
-
-
-def settling(table: pd.DataFrame) -> list[str]:
-    """Return the touchpoints with which more visits are lost and yet more go on or buy as well.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of :func:`touchpoint_table`.
-    """
-    return table.loc[_lost_more(table) & ~table["pain_point"], "touchpoint"].tolist()
-
-
-def figures(row: pd.Series, name: str, times: float = 1) -> dict[str, float]:
-    """Return a figure of a table's row with its limits, as ``report.finding`` takes them.
-
-    Parameters
-    ----------
-    row : Series
-        A row of the tables of this module or of :mod:`cjlib.journey_map.sales_cycle`.
-    name : str
-        The column; its limits are in ``{name}_lower`` and ``{name}_upper``.
-    times : float
-        What to multiply with: 100 for percentage points.
-
-    Returns
-    -------
-    dict
-        ``value``, ``lower``, ``upper``.
-    """
-    columns = {"value": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
-    return {key: times * float(row[column]) for key, column in columns.items()}
-
-
-def _put(table: pd.DataFrame, name: str, interval: Interval) -> None:
-    table[name] = interval.estimate
-    table[f"{name}_lower"], table[f"{name}_upper"] = interval.lower, interval.upper
-
-
-def _put_difference(
-    table: pd.DataFrame, name: str, found: Difference, few: pd.Series
-) -> np.ndarray:
-    """Add a difference and its limits, missing where `few`; return its p-values alike."""
-    for column, values in (
-        (name, found.effect),
-        (f"{name}_lower", found.lower),
-        (f"{name}_upper", found.upper),
+    untested = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
+    untested |= (followed.min(axis=0) < LEAST) | (bought.sum(axis=0) < LEAST)
+    for name, outcome, among, unknown in (
+        ("pain", "lost", "closed", few | (table["role"] == "after")),
+        ("onward", "advanced", "closed", few),
+        ("later_purchase", "bought", "followed", untested),
     ):
-        table[column] = np.where(few, np.nan, values)
-    return np.where(few, np.nan, found.p_value)
+        difference = difference_test(
+            has[outcome], has[among], lacks[outcome], lacks[among], strata=True
+        )
+        part = pd.DataFrame(index=table.index)
+        put(part, name, difference)
+        part[f"{name}_p"] = difference.p_value
+        found = found.join(part.mask(unknown))
+    found["followed_share"] = np.where(untested, np.nan, bought[0] / np.maximum(followed[0], 1))
+    found["otherwise_share"] = found["followed_share"] - found["later_purchase"]
+    return found.drop(columns="onward_p").rename(columns={"pain_p": "p_value"})
 
 
-def _lost_more(table: pd.DataFrame) -> pd.Series:
-    return (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+def _alike(has: dict, lacks: dict, name: str, among: str) -> np.ndarray:
+    """Return how many visits, with and without (2, T), of the lengths that occur both ways."""
+    both = np.minimum(has[among].sum(axis=0), lacks[among].sum(axis=0)) > 0
+    sides = [(side[name].sum(axis=0) * both).sum(axis=-1) for side in (has, lacks)]
+    return np.array(sides, dtype=int)
 
 
-def _loses(table: pd.DataFrame) -> pd.Series:
-    """Return which touchpoints lose visits that neither go on nor buy more often for it."""
-    return _lost_more(table) & ~(table["onward_lower"] > 0) & ~(table["later_purchase_lower"] > 0)
-
-
-def _feels_bad(table: pd.DataFrame, met: dict[str, np.ndarray]) -> pd.Series:
-    """Return which touchpoints after the purchase feel clearly bad."""
-    tested = (table["role"] == "after") & (table["feelings"] >= LEAST)
-    level = 1 - FOUND / max(tested.sum(), 1)
-    upper = ratio(met["feeling"], met["felt"], level=level).upper
-    return tested & (table["sentiment"] <= -NOTABLE) & (upper < 0)
-
-
-def _comparable(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
-    """Return in which strata there are visits both with and without."""
-    return (has.sum(axis=0) > 0) & (lacks.sum(axis=0) > 0)
-
-
-def _compared(has: np.ndarray, lacks: np.ndarray) -> np.ndarray:
-    """Return how many visits can be compared: the lesser of those with and those without."""
-    both = _comparable(has, lacks)
-    has, lacks = has.sum(axis=0), lacks.sum(axis=0)
-    return np.minimum((has * both).sum(axis=-1), (lacks * both).sum(axis=-1)).astype(int)
+def _judge_pain(table: pd.DataFrame, counts: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Say of each touchpoint whether it hurts; the rows are those of the counts."""
+    after = table["role"] == "after"
+    tested = np.where(after, table["feelings"], table["compared"]) >= LEAST
+    lost_more = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+    settles = lost_more & ((table["onward_lower"] > 0) | (table["later_purchase_lower"] > 0))
+    level = 1 - FOUND / max((after & tested).sum(), 1)
+    upper = ratio(counts["feeling"], counts["felt"], level=level).upper
+    feels_bad = after & tested & (table["sentiment"] <= -NOTABLE) & (upper < 0)
+    hurts = (lost_more & ~settles) | feels_bad
+    verdict = np.select([~tested, hurts, settles], ["untested", "pain point", "settles"], "none")
+    test = np.where(after, "feeling", "drop-off")
+    return table.assign(pain_point=hurts, pain_test=test, pain_verdict=verdict)

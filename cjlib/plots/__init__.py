@@ -1,6 +1,8 @@
 """Every picture of the notebooks: a tidy table in, an ax out."""
 
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
+from cjlib.plots.journey_map_picture import journey_map
+from cjlib.plots.stage_bars import sales_cycle, visit_outcomes
 from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, MUTED, SEQUENTIAL, role_colors
 
 __all__ = [
@@ -12,6 +14,9 @@ __all__ = [
     "SEQUENTIAL",
     "heatmap",
     "interval_bars",
+    "journey_map",
     "role_colors",
+    "sales_cycle",
     "step_curves",
+    "visit_outcomes",
 ]
