@@ -10,6 +10,7 @@ import pytest
 
 from cjlib import journeys, plots
 from cjlib.errors import Unanswerable
+from cjlib.forms import figure
 from cjlib.journey_map import channel_reach, ranked, sales_cycle, stage_table, touchpoint_table
 from cjlib.log import open_log
 from cjlib.stages import load_stage_model
@@ -360,6 +361,13 @@ def test_orders_of_the_marketplace_are_no_second_purchase_when_clocks_differ(sha
     both = visits.join(orders, by).execute()
     assert len(both) > 4000
     assert (both["visits"] <= both["orders"]).all()
+
+
+@pytest.mark.parametrize(
+    ("days", "text"), [(10 / 86_400, "10 seconds"), (4 / 1440, "4 minutes"), (0.5, "12 hours")]
+)
+def test_short_stays_have_the_unit_a_reader_would_choose(days, text):
+    assert figure("days", days) == text
 
 
 HOSTILE = [

@@ -174,6 +174,7 @@ def _compare_visits(
     lacks = {name: every[name][:, table["position"]] - had[name] for name in OUTCOMES}
     whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
     decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
+    # With it, a purchase follows only where none had happened when the touchpoint came.
     has |= {"followed": has["at_risk"], "bought": has["at_risk_bought"]}
 
     found = pd.DataFrame({name: total(whole[name]) for name in ("visits", "closed")}, table.index)
