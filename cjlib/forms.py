@@ -29,7 +29,7 @@ _KINDS = {  # the first kind with a word of the column's name
         *("share", "probability", "rate", "reach", "conversion", "churn", "churned"),
         *("coverage", "accuracy", "incidence"),
     },
-    "days": {"days"},
+    "days": {"days", "stay"},
     "feeling": {"sentiment", "feeling"},
     "money": {"value", "profit", "revenue"},
 }
