@@ -65,11 +65,13 @@ def _leave(shell, kind, error, traceback, tb_offset=None) -> None:
     from IPython.display import display
 
     plt.close("all")
+    row = {"reason": str(error)}
+    shown = {MARK: row}  # which nobody sees, but by which a run knows that the cell has left
     if not isinstance(error, _Again):
-        text, row = shared_sentences()["unanswered"], {"reason": str(error)}
-        markdown = Wording().sentence(text, row, markdown=True)
-        plain = Wording().sentence(text, row)
-        display({MARK: row, "text/markdown": markdown, "text/plain": plain}, raw=True)
+        text = shared_sentences()["unanswered"]
+        shown["text/markdown"] = Wording().sentence(text, row, markdown=True)
+        shown["text/plain"] = Wording().sentence(text, row)
+    display(shown, raw=True)
 
 
 def _stand_in(result) -> None:

@@ -5,6 +5,7 @@ contract, 4 the privacy scan stopped the publication, 75 another run holds the l
 138 the kernel died; 130 and 143 when interrupted.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 
 from cjlib.errors import CjlibError, ContractError, ParameterError
+from cjlib.runs.execution import Progress
 
 # What a command needs is imported when it runs, so that help comes at once.
 
@@ -46,7 +48,6 @@ def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> N
 
     DATASET is the name of a dataset file in data/, or the path of one.
     """
-    from cjlib.runs.progress import watch
     from cjlib.runs.run import Request, report as run
 
     chosen = tuple(name.strip() for name in only.split(",") if name.strip())
@@ -69,33 +70,26 @@ def check(dataset: str, source: str, as_of: str) -> None:
     Ends with 3 when more rows break a rule than the dataset file allows.
     """
     from cjlib.log import open_log
-    from cjlib.runs.progress import watch
 
+    broken = None
     try:
         with watch() as progress:
-            log = open_log(dataset, source=source, as_of=as_of, progress=progress.step)
-    except ContractError as error:
-        if hasattr(error, "quality"):
-            click.echo(quality_text(error.quality))
-            click.echo(f"The quarantined rows, as read: {error.folder / 'quarantine.parquet'}")
-        raise
-    click.echo(quality_text(log.quality))
-    if log.rows["quarantined"]:
-        click.echo(f"The quarantined rows, as read: {log.folder / 'quarantine.parquet'}")
+            found = open_log(dataset, source=source, as_of=as_of, progress=progress.step)
+    except ContractError as error:  # which says the same of the log, unless none could be read
+        found = broken = error
+    if hasattr(found, "quality"):
+        click.echo(quality_text(found.quality))
+        if found.rows["quarantined"]:
+            click.echo(f"The quarantined rows, as read: {found.folder / 'quarantine.parquet'}")
+    if broken:
+        raise broken
 
 
 def quality_text(quality) -> str:
     """Return a log's quality table (rule, rows, share, meaning) as text."""
-    rows = [("rule", "rows", "share", "")]
-    rows += [
-        (rule, f"{count:,}", f"{share:.2%}", meaning)
-        for rule, count, share, meaning in quality.itertuples(index=False)
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        f"{rule:<{widths[0]}}  {count:>{widths[1]}}  {share:>{widths[2]}}  {meaning}".rstrip()
-        for rule, count, share, meaning in rows
-    )
+    from cjlib.forms import Wording, plain_table, table_texts
+
+    return plain_table(table_texts(quality, Wording()), "", "")
 
 
 @cli.command()
@@ -108,7 +102,6 @@ def quality_text(quality) -> str:
 def new(log: Path, out: Path | None) -> None:
     """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
     from cjlib.drafts.draft import draft_dataset
-    from cjlib.runs.progress import watch
 
     if out:
         _refuse_to_overwrite(out)
@@ -141,7 +134,7 @@ def list_datasets() -> None:
     """List the datasets that can be named, with their latest reports."""
     from cjlib.dataset import find_datasets, load_dataset
     from cjlib.runs.plan import find_project
-    from cjlib.runs.shelf import Shelf
+    from cjlib.runs.publication import ReportFolder
 
     found = find_datasets()
     if not found:
@@ -153,7 +146,8 @@ def list_datasets() -> None:
         except CjlibError as error:
             click.echo(f"{name:<{width}}  not valid: {error}")
             continue
-        latest = Shelf(find_project() / "reports" / dataset.name).latest() or "no report yet"
+        reports = ReportFolder(find_project() / "reports" / dataset.name)
+        latest = reports.latest() or "no report yet"
         click.echo(f"{name:<{width}}  {dataset.title or dataset.name} ({latest})")
 
 
@@ -164,6 +158,47 @@ def _data_folder() -> Path:
         return find_project() / "data"
     except ParameterError:
         return Path()
+
+
+def watch() -> contextlib.closing[Progress]:
+    """Return, to be opened with ``with``, the progress that fits where the error stream goes."""
+    return contextlib.closing(Bar() if sys.stderr.isatty() else Progress())
+
+
+class Bar(Progress):
+    """One bar over the cells of all notebooks, naming the notebook and the cell."""
+
+    def __init__(self):
+        from tqdm import tqdm
+
+        form = "{percentage:3.0f}%|{bar:24}| {elapsed} {desc}"
+        self.bar = tqdm(total=0, bar_format=form, file=sys.stderr, leave=False, nrows=20)
+        self.come_to: dict[str, int] = {}
+
+    def step(self, text: str) -> None:
+        """Show what the run does now."""
+        from cjlib.forms import shortened
+
+        self.bar.set_description_str(shortened(text, 60))
+
+    def begin(self, cells: int) -> None:
+        """Set the length of the bar."""
+        self.bar.total = cells
+        self.bar.refresh()
+
+    def cell(self, notebook: str, done: int, heading: str) -> None:
+        """Move the bar to a notebook's cell and name it."""
+        self.come_to[notebook] = done
+        self.bar.update(sum(self.come_to.values()) - self.bar.n)
+        self.step(f"{notebook} · cell {done} · {heading}")
+
+    def write(self, line: str) -> None:
+        """Write a line above the bar."""
+        self.bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()
 
 
 def _short(path: Path) -> str:

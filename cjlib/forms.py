@@ -22,6 +22,8 @@ import yaml
 UNKNOWN, EMPTY = "unknown", "–"
 LONGEST_CELL, LONGEST_LIST = 200, 300
 FEELING = "on a scale from -1 to 1"
+UNITS = {"share": "share", "points": "points", "days": "days", "feeling": FEELING}
+"""What a finding's figure counts, by its kind; money counts its currency, a number its noun."""
 _KINDS = {  # the first kind with a word of the column's name
     "p-value": {"p", "q"},
     "points": {"points", "pain", "difference", "gap", "later"},

@@ -11,7 +11,7 @@ from IPython.display import display
 from cjlib import answers
 from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
 from cjlib.forms import (
-    FEELING,
+    UNITS,
     Wording,
     html_table,
     kind_of,
@@ -117,8 +117,7 @@ class Report:
             limits = [row.get(f"{of}_{end}" if own else end) for end in ("lower", "upper")]
             figures = [None if each is None else number(each) for each in (row.get(of), *limits)]
             figures = [each if each is None or times == 1 else times * each for each in figures]
-            units = {"share": "share", "points": "points", "feeling": FEELING, "days": "days"}
-            units["money"] = self.wording.currency
+            units = UNITS | {"money": self.wording.currency}
             self._keep(
                 {
                     "notebook": self.notebook,

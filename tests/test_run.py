@@ -16,7 +16,7 @@ import pytest
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
 from cjlib.runs.plan import Request
 from cjlib.runs.run import NotebookError, report
-from cjlib.runs.shelf import Shelf
+from cjlib.runs.publication import ReportFolder
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 
@@ -218,7 +218,7 @@ def test_data_that_break_the_contract_leave_their_tables_where_the_message_says(
         ({"parameters": ("out=elsewhere",)}, "--out instead"),
         ({"parameters": ("import os;x=1",)}, "no notebook has this parameter"),
         ({"only": ("07",)}, "no such notebook"),
-        ({"as_of": "yesterday"}, "YYYY-MM-DD"),
+        ({"as_of": "yesterday"}, "is no date"),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_runs(project, request_, message):
@@ -230,19 +230,19 @@ def test_wrong_requests_are_refused_before_anything_runs(project, request_, mess
 
 def test_a_second_run_at_the_same_time_is_refused_at_once(project):
     add(project, "01_small")
-    shelf = Shelf(project / "reports/tiny")
-    with shelf.locked(), pytest.raises(LockedError, match="Another run"):
+    reports = ReportFolder(project / "reports/tiny")
+    with reports.locked(), pytest.raises(LockedError, match="Another run"):
         report(Request("tiny"))
 
 
-# -- the shelf, without notebooks
+# -- the reports, without notebooks
 
 
-def finished(shelf, run_id, as_of):
-    scratch = shelf.scratch(run_id)
+def finished(reports, run_id, as_of):
+    scratch = reports.scratch(run_id)
     (scratch / "manifest.json").write_text(json.dumps({"as_of": as_of}))
-    shelf.publish(run_id)
-    return shelf.point_latest(run_id)
+    reports.publish(run_id)
+    return reports.point_latest(run_id)
 
 
 def run_id(number):
@@ -250,33 +250,33 @@ def run_id(number):
 
 
 def test_latest_moves_forward_only(tmp_path):
-    shelf = Shelf(tmp_path / "tiny")
-    with shelf.locked():
-        assert finished(shelf, run_id(1), "2024-02-01")
-        assert finished(shelf, run_id(2), "2024-02-01")
-        assert not finished(shelf, run_id(3), "2024-01-01")
-        assert shelf.latest() == run_id(2)
-        assert finished(shelf, run_id(4), "2024-03-01")
-        assert shelf.latest() == run_id(4)
+    reports = ReportFolder(tmp_path / "tiny")
+    with reports.locked():
+        assert finished(reports, run_id(1), "2024-02-01")
+        assert finished(reports, run_id(2), "2024-02-01")
+        assert not finished(reports, run_id(3), "2024-01-01")
+        assert reports.latest() == run_id(2)
+        assert finished(reports, run_id(4), "2024-03-01")
+        assert reports.latest() == run_id(4)
 
 
 def test_pruning_keeps_the_newest_and_the_latest(tmp_path):
-    shelf = Shelf(tmp_path / "tiny")
-    with shelf.locked():
-        finished(shelf, run_id(1), "2024-03-01")  # the latest by its moment
+    reports = ReportFolder(tmp_path / "tiny")
+    with reports.locked():
+        finished(reports, run_id(1), "2024-03-01")  # the latest by its moment
         for number in range(2, 6):
-            finished(shelf, run_id(number), "2024-02-01")
-        shelf.prune(keep=2)
-        assert shelf.runs() == [run_id(1), run_id(4), run_id(5)]
+            finished(reports, run_id(number), "2024-02-01")
+        reports.prune(keep=2)
+        assert reports.runs() == [run_id(1), run_id(4), run_id(5)]
 
 
 def test_what_dead_runs_left_is_swept_at_the_next_run(tmp_path):
-    shelf = Shelf(tmp_path / "tiny")
-    with shelf.locked():
-        shelf.scratch("dead")
-        (shelf.folder / ".latest-dead").symlink_to("dead")
-    with shelf.locked():
-        assert [path.name for path in shelf.folder.iterdir()] == [".lock"]
+    reports = ReportFolder(tmp_path / "tiny")
+    with reports.locked():
+        reports.scratch("dead")
+        (reports.folder / ".latest-dead").symlink_to("dead")
+    with reports.locked():
+        assert [path.name for path in reports.folder.iterdir()] == [".lock"]
 
 
 # -- whole processes
@@ -294,12 +294,12 @@ def start(project, *arguments):
 
 
 def whole_runs(project):
-    shelf = Shelf(project / "reports/tiny")
-    for run in shelf.runs():
-        assert is_whole(shelf.folder / run)
-    if (shelf.folder / "latest").is_symlink():
-        assert is_whole(shelf.folder / "latest")
-    return shelf.runs()
+    reports = ReportFolder(project / "reports/tiny")
+    for run in reports.runs():
+        assert is_whole(reports.folder / run)
+    if (reports.folder / "latest").is_symlink():
+        assert is_whole(reports.folder / "latest")
+    return reports.runs()
 
 
 @pytest.mark.slow

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
+from functools import cache, partial
 
-from cjlib.forms import Wording, trust_sentence
+from jinja2 import Environment, PackageLoader
+
+from cjlib.forms import FEELING, UNITS, Wording, figure, trust_sentence
 from cjlib.runs.pages import POLICY, Page, style
 
-SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), "on a scale from -1 to 1": (-1.0, 1.0)}
+SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), FEELING: (-1.0, 1.0)}
 """Units whose figures all stand on one line, from its start to its end."""
 
 
 def index_html(
-    manifest: Mapping, findings: Iterable[Mapping], pages: Iterable[Page], tables: Iterable[Mapping]
+    manifest: Mapping,
+    findings: Iterable[Mapping],
+    pages: Iterable[Page],
+    tables: Iterable[Mapping],
+    currency: str,
 ) -> str:
     """Return the index of a report.
 
@@ -24,15 +29,17 @@ def index_html(
     pages : iterable of Page
     tables : iterable of mapping
         ``name``, ``rows`` and ``columns`` of each published table.
+    currency : str
+        The unit of those findings that are money.
     """
-    pages, cards = list(pages), [_card(finding) for finding in findings]
+    pages, cards = list(pages), [_card(finding, currency) for finding in findings]
     groups = [(page, [card for card in cards if card["page"] == page.file]) for page in pages]
     started, finished = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
     as_of = datetime.fromisoformat(manifest["as_of"])
     trust, values = trust_sentence(manifest["rows"])
     return _template("index.html.j2").render(
         manifest=manifest,
-        as_of=f"As of {as_of.day} {as_of:%B %Y}",
+        as_of=figure("date", as_of),
         trust=Wording().sentence(trust, {**values, "as_of": as_of}),
         groups=[(page.title, found) for page, found in groups if found],
         pages=pages,
@@ -53,58 +60,43 @@ def error_html(title: str, run_id: str, failures: Iterable) -> str:
 
 @cache
 def _template(name: str):
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True)
-    return environment.from_string(
-        (files("cjlib.runs") / "templates" / name).read_text(encoding="utf-8")
-    )
+    loader = PackageLoader("cjlib.runs")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
 
 
-def _card(finding: Mapping) -> dict:
-    value, lower, upper = (finding[key] for key in ("value", "lower", "upper"))
-    unit = finding["unit"]
-    known = value is not None and lower is not None and upper is not None
-    limits = (figure(limit, unit, like=value) for limit in (lower, upper))
+def _card(finding: Mapping, currency: str) -> dict:
+    """Return how a finding reads: its figures are of the same form as on its page."""
+    unit, numbers = finding["unit"], [finding[key] for key in ("value", "lower", "upper")]
+    kinds = {name: kind for kind, name in UNITS.items()} | {currency: "money"}
+    kind = kinds.get(unit, "number")
+    form = partial(figure, kind, unit=kind == "days")  # 5 hours may stand beside 2 days
+    of_form = [n if n is None or kind != "points" else n / 100 for n in numbers]
+    value, lower, upper = map(form, of_form)
+    if kind == "days":
+        value, _, unit = value.partition(" ")
+    known = None not in numbers
     return {
         "page": f"{finding['notebook']}.html",
         "name": finding["name"].replace("_", " ").capitalize(),
-        "figure": "" if value is None else figure(value, unit),
-        "unit": "" if unit == "share" or not value else unit,
-        "interval": " to ".join(limits) if known else "",
-        "bar": interval_bar(value, lower, upper, unit) if known else {},
+        "figure": "" if numbers[0] is None else value,
+        "unit": "" if unit == "share" else unit,
+        "limits": (lower, upper) if known else (),
+        "bar": interval_bar(*numbers, unit) if known else {},
         "sentence": finding["sentence"],
     }
 
 
-def figure(value: float | None, unit: str, like: float | None = None) -> str:
-    """Return a figure with as many digits as a headline needs, or as the headline `like` has."""
-    if value is None:
-        return "unknown"
-    if value == 0 and isinstance(value, int):
-        return "none"
-    size = abs(value if like is None else like)
-    if unit == "share":
-        if 0.9995 <= value < 1:  # never all where something is missing
-            return "over 99.9%"
-        round_enough = size in (0, 1) or 0.1 <= size <= 0.9
-        return f"{value:.0%}" if round_enough else f"{value:.1%}"
-    if size >= 100 or size == round(size):
-        return f"{value:,.0f}"
-    digits = 1 if size >= 10 else 2 if size >= 0.1 else 3
-    return f"{value:.{digits}f}"
-
-
 def interval_bar(value: float, lower: float, upper: float, unit: str) -> dict:
-    """Return a small picture (inline SVG, of numbers only) of a figure on the scale of its unit.
+    """Return where a figure and its interval stand on the line of its unit, 240 wide.
 
     Lines compare only where they are all alike: shares run from nothing to all, feelings from -1
-    to 1. A unit without such a scale has no picture.
+    to 1. A unit without such a scale has no line.
 
     Returns
     -------
     dict
-        ``picture``, and what stands at its ``start`` and ``end``; empty without a scale.
+        What stands at the ``start`` and ``end`` of the line; the places of ``zero``, ``left``,
+        ``value`` and the ``length`` from left; empty without a scale.
     """
     if unit not in SCALES:
         return {}
@@ -115,23 +107,7 @@ def interval_bar(value: float, lower: float, upper: float, unit: str) -> dict:
     def at(x: float) -> float:
         return round(4 + 232 * (min(max(x, start), end) - start) / (end - start), 1)
 
-    left, right = at(lower), max(at(upper), at(lower) + 1)
-    ends = {"start": figure(start, unit), "end": figure(end, unit)}
-    picture = _markup(
-        '<svg viewBox="0 0 240 16" preserveAspectRatio="none" role="img" aria-label="'
-        f"From {ends['start']} to {ends['end']}: {figure(value, unit)}, between "
-        f'{figure(lower, unit)} and {figure(upper, unit)}">'
-        '<rect x="4" y="7" width="232" height="2" rx="1" fill="#e3e8ec"/>'
-        f'<rect x="{at(0)}" y="4" width="1" height="8" fill="#aab5bd"/>'
-        f'<rect x="{left}" y="5" width="{right - left:.1f}" height="6" rx="3" fill="#1f6f8b" '
-        'fill-opacity=".35"/>'
-        f'<rect x="{at(value) - 1.5:.1f}" y="2" width="3" height="12" rx="1.5" fill="#1f6f8b"/>'
-        "</svg>"
-    )
-    return {"picture": picture, **ends}
-
-
-def _markup(text: str):
-    from markupsafe import Markup
-
-    return Markup(text)
+    form = ".0%" if unit == "share" else "g"
+    places = {"zero": at(0), "left": at(lower), "value": at(value)}
+    length = max(round(at(upper) - at(lower), 1), 1)
+    return {"start": format(start, form), "end": format(end, form), **places, "length": length}

@@ -7,14 +7,17 @@ harmless elements once more. Code is hidden behind a switch that needs no script
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+
+import bleach
+from bleach.css_sanitizer import CSSSanitizer
+from nbformat import NotebookNode
 
 from cjlib.forms import shortened
-from cjlib.notebooks import skip_slow_import, source_of, text_of
+from cjlib.runs.unanswered import is_mark, spoken, take_out_unanswered, with_questions
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -49,79 +52,45 @@ def style() -> str:
     return (files("cjlib.runs") / "templates" / "page.css").read_text(encoding="utf-8")
 
 
-def describe(name: str, notebook: Mapping) -> Page:
+def describe(name: str, notebook: NotebookNode) -> Page:
     """Return what the index says of an executed notebook: title, first words, first picture."""
-    title, lead = name, ""
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            title, _, rest = source_of(cell).strip().partition("\n")
-            title = _spoken(title) or name
-            lead = _spoken(rest.strip().partition("\n\n")[0])
-            break
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), name)
+    title, _, rest = first.strip().partition("\n")
+    lead = spoken(rest.strip().partition("\n\n")[0])
+    pictures = [
+        (output.data["image/png"].replace("\n", ""), question)
+        for cell, question in with_questions(notebook)
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
     picture, alt = next(
-        (
-            (text_of(output["data"]["image/png"]).replace("\n", ""), alt)
-            for output, alt in _outputs_with_questions(notebook)
-            if "image/png" in output.get("data", {})
-        ),
-        ("", ""),
+        (picture for picture in pictures if _BASE64.fullmatch(picture[0])), ("", "")
     )
-    picture = picture if _BASE64.fullmatch(picture) else ""
-    return Page(name, title, shortened(lead, 190), picture, alt)
+    return Page(name, spoken(title), shortened(lead, 190), picture, alt)
 
 
-def to_html(notebook_file: Path, page: Page, context: Mapping) -> str:
+def to_html(notebook: NotebookNode, page: Page, context: Mapping) -> str:
     """Return an executed notebook as a page.
 
     Parameters
     ----------
-    notebook_file : Path
+    notebook : NotebookNode
+        Executed; what this log did not answer is taken out of it, its pictures get their words.
     page : Page
     context : mapping
         ``dataset`` (its title), ``as_of``, ``run_id``, ``previous`` and ``next`` (pages or None).
     """
-    skip_slow_import()
-    import nbformat
-
-    notebook = nbformat.read(notebook_file, as_version=4)
-    without_silent_sections(notebook)
-    for output, alt in _outputs_with_questions(notebook):
-        output.setdefault("metadata", {})["alt"] = alt
+    take_out_unanswered(notebook)
+    for cell, question in with_questions(notebook):
+        for output in cell.get("outputs", []):
+            output.setdefault("metadata", {})["alt"] = question or page.title
     facts = {**context, "title": page.title, "policy": POLICY, "style": style()}
     body, _ = _exporter().from_notebook_node(notebook, {"page": facts})
     return body
 
 
-def without_silent_sections(notebook: Mapping) -> None:
-    """Take out, in place, the sections whose code had nothing to show on this log, and name them.
-
-    A section is a heading of the second level with all that follows it. Its words announce what is
-    not there; one line at the end of the page says which questions the log does not answer.
-    """
-    import nbformat
-
-    sections: list[list] = [[]]
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown" and source_of(cell).startswith("## "):
-            sections.append([])
-        sections[-1].append(cell)
-    kept, silent = sections[0], []
-    for section in sections[1:]:
-        code = [cell for cell in section if cell["cell_type"] == "code"]
-        if code and not any(cell["outputs"] for cell in code):
-            silent.append(_spoken(source_of(section[0]).splitlines()[0]))
-        else:
-            kept = kept + section
-    if silent:
-        kept.append(
-            nbformat.v4.new_markdown_cell(f"*Not answered by this log:* {' '.join(silent)}")
-        )
-    notebook["cells"] = kept
-
-
 @cache
 def _exporter():
-    skip_slow_import()
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(
@@ -134,34 +103,33 @@ def _exporter():
     return exporter
 
 
-def shown_output(output: Mapping) -> str:
+def shown_output(output: NotebookNode) -> str:
     """Return one output of a cell as HTML: the richest form that is harmless."""
-    kind = output["output_type"]
-    if kind == "stream":  # what libraries complain of on stderr stays in the notebook
-        text = text_of(output["text"]).strip("\n")
-        return _preformatted(text) if output["name"] == "stdout" and text else ""
-    if kind == "error":
-        return _preformatted(f"{output['ename']}: {output['evalue']}", "wrong")
-    data = output["data"]
+    if is_mark(output):
+        return ""
+    if output.output_type == "stream":  # what libraries complain of on stderr stays in the notebook
+        text = output.text.strip("\n")
+        return _preformatted(text) if output.name == "stdout" and text else ""
+    if output.output_type == "error":
+        return _preformatted(f"{output.ename}: {output.evalue}", "wrong")
+    data = output.data
     for image in ("image/png", "image/jpeg"):
-        content = text_of(data.get(image, ""))
+        content = data.get(image, "")
         if content and _BASE64.fullmatch(content):
-            alt = html.escape(output.get("metadata", {}).get("alt", "Picture"))
+            alt = html.escape(output.metadata.get("alt", ""))
             source = f"data:{image};base64,{''.join(content.split())}"
             return f'<figure><img alt="{alt}" src="{source}"></figure>'
     if "text/html" in data:
-        return f'<div class="scroll">{inert(text_of(data["text/html"]))}</div>'
+        return f'<div class="scroll">{inert(data["text/html"])}</div>'
     if "text/markdown" in data:
         from nbconvert.filters import markdown2html
 
-        return f'<div class="said">{inert(markdown2html(text_of(data["text/markdown"])))}</div>'
-    return _preformatted(text_of(data.get("text/plain", "")))
+        return f'<div class="said">{inert(markdown2html(data["text/markdown"]))}</div>'
+    return _preformatted(data.get("text/plain", ""))
 
 
 def inert(fragment: str, links: bool = False) -> str:
     """Return HTML with nothing left in it but text, lists, tables and, in authors' text, links."""
-    import bleach
-    from bleach.css_sanitizer import CSSSanitizer
 
     def allowed(tag: str, name: str, value: str) -> bool:
         if tag == "a":
@@ -177,25 +145,6 @@ def inert(fragment: str, links: bool = False) -> str:
         strip=True,
         strip_comments=True,
     )
-
-
-def _outputs_with_questions(notebook: Mapping) -> Iterator[tuple[dict, str]]:
-    """Yield every output with the words that it answers: the last question or heading before it."""
-    words = "Picture"
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            lines = [_spoken(line) for line in source_of(cell).splitlines()]
-            questions = [line for line in lines if line.endswith("?")]
-            headings = [_spoken(line) for line in source_of(cell).splitlines() if line[:1] == "#"]
-            words = (questions or headings or [words])[-1]
-        for output in cell.get("outputs", []):
-            yield output, words
-
-
-def _spoken(markdown: str) -> str:
-    """Return Markdown's words without its marks."""
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
-    return " ".join(re.sub(r"(^|\n)\s*[#>]+\s*|[*`]|\\(?=\W)", r"\1", text).split())
 
 
 def _preformatted(text: str, kind: str = "plain") -> str:

@@ -1,14 +1,29 @@
-"""What a run is asked for, and the notebooks and values that follow from it; checked before it."""
+"""What a run is asked for, and the notebooks and parameters that follow; all checked before it.
 
+A notebook declares its parameters in the code cell tagged ``parameters``, one literal each. Only
+declared names can be set, and a value is read as the type of the declared default: ``007`` for a
+text stays ``007``. Papermill itself would warn of unknown names, guess types and write names
+unchecked into code.
+"""
+
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+import nbformat
+from nbformat import NotebookNode
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
 from cjlib.dataset import find_datasets
-from cjlib.errors import ParameterError
-from cjlib.notebooks import read_notebook
-from cjlib.runs.parameters import Parameter, Value, choose, declared, split_assignments
+from cjlib.errors import ParameterError, did_you_mean
+
+Value = str | int | float | bool
+
+OPTIONS = {"dataset": "DATASET", "source": "--source", "as_of": "--as-of", "out": "--out"}
+"""Parameters that a run sets itself, each with the part of the command that gives it."""
+
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -30,23 +45,10 @@ class Request:
 class Plan:
     """The notebooks of a run and the values that each gets."""
 
-    notebooks: list[Path]
-    contents: dict[str, Mapping]  # of each notebook by name, as it is before the run
-    declared: dict[str, dict[str, Parameter]]  # the parameters of each notebook
-    settings: dict[str, dict[str, Value]]  # what is set in each notebook
+    notebooks: dict[Path, NotebookNode]  # as they are before the run
+    parameters: dict[str, dict[str, Value]]  # all that each notebook declares, but for `out`
     given: dict[str, str]  # what the user set by name
-    fixed: dict[str, str]  # dataset, source, as_of: for every notebook and for the log
-
-    def effective(self, notebook: str) -> dict[str, Value]:
-        """Return all parameters of a notebook as they were in the run, the folder `out` aside."""
-        defaults = {
-            parameter.name: parameter.default for parameter in self.declared[notebook].values()
-        }
-        return {
-            name: value
-            for name, value in (defaults | self.settings[notebook]).items()
-            if name != "out"
-        }
+    log: dict[str, str]  # dataset, source and as_of, for every notebook and for the log
 
 
 def find_project() -> Path:
@@ -61,32 +63,30 @@ def find_project() -> Path:
 
 
 def make_plan(request: Request, folder: Path) -> Plan:
-    """Return which notebooks a request runs, with which values; all of it checked."""
-    if request.as_of:
-        _check_date(request.as_of)
-    notebooks = pick_notebooks(folder, request.only)
-    contents = {path.stem: read_notebook(path) for path in notebooks}
-    fixed = {
+    """Return which notebooks of a folder a request runs, with which values; all of it checked."""
+    paths = pick_notebooks(folder, request.only)
+    notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
+    log = {
         "dataset": _found_from(folder, request.dataset),
         "source": _absolute(request.source) if request.source else "",
         "as_of": request.as_of,
     }
-    known = {name: declared(content) for name, content in contents.items()}
     given = split_assignments(request.parameters)
-    return Plan(notebooks, contents, known, choose(known, given, fixed), given, fixed)
+    known = {path.stem: declared(notebook) for path, notebook in notebooks.items()}
+    return Plan(notebooks, choose(known, given, log), given, log)
 
 
 def pick_notebooks(folder: Path, only: Iterable[str]) -> list[Path]:
     """Return the notebooks to run, in order: all, or those whose number or name is given."""
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    only = list(only)
+    picked = []
     for wanted in only:
-        if not any(_is_called(path, wanted) for path in notebooks):
+        called = [path for path in notebooks if _is_called(path, wanted)]
+        if not called:
             names = ", ".join(path.stem for path in notebooks)
             raise ParameterError(f"--only {wanted}: no such notebook. There are: {names}.")
-    return [
-        path for path in notebooks if not only or any(_is_called(path, wanted) for wanted in only)
-    ]
+        picked += called
+    return sorted(set(picked)) or notebooks
 
 
 def _is_called(path: Path, wanted: str) -> bool:
@@ -106,8 +106,110 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def _check_date(as_of: str) -> None:
+# -- parameters ------------------------------------------------------------------------------------
+
+
+def declared(notebook: NotebookNode) -> dict[str, Value]:
+    """Return the defaults of the parameters that a notebook declares, by name.
+
+    Raises
+    ------
+    ParameterError
+        If the parameters cell is not made of literals.
+    """
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    found = {}
+    for statement in ast.parse(tagged[0].source).body if tagged else []:
+        try:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    default = ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    default = ast.literal_eval(value)
+                case _:
+                    default = None
+        except ValueError:
+            default = None
+        if not isinstance(default, Value):
+            raise ParameterError(
+                "The parameters cell holds more than names with a text, number or truth value "
+                f"each: {ast.unparse(statement)}"
+            )
+        found[name] = default
+    return found
+
+
+def split_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Return the texts given as ``name=value``, by name.
+
+    Raises
+    ------
+    ParameterError
+        If one has no ``=``, or a name is given twice.
+    """
+    given: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals:
+            raise ParameterError(f"-p {assignment}: write -p name=value.")
+        if name in given:
+            raise ParameterError(f"-p {name}: given twice.")
+        given[name] = text
+    return given
+
+
+def choose(
+    notebooks: Mapping[str, Mapping[str, Value]], given: Mapping[str, str], log: Mapping[str, str]
+) -> dict[str, dict[str, Value]]:
+    """Return the values of each notebook's parameters, but for the folder `out`.
+
+    Parameters
+    ----------
+    notebooks : mapping of str to mapping
+        The defaults that each notebook declares.
+    given : mapping of str to str
+        What the user gave by name; each must be declared by at least one notebook.
+    log : mapping of str to str
+        What the run sets itself (`OPTIONS`).
+
+    Raises
+    ------
+    ParameterError
+        If no notebook declares a name, a value has the wrong type, or the name has its own option.
+    """
+    known = sorted({name for defaults in notebooks.values() for name in defaults})
+    for name in given:
+        if name in OPTIONS:
+            raise ParameterError(f"-p {name}: give it by {OPTIONS[name]} instead.")
+        if name not in known:
+            names = ", ".join(other for other in known if other not in OPTIONS)
+            raise ParameterError(
+                f"-p {name}: no notebook has this parameter{did_you_mean(name, known)}"
+                f" There are: {names}."
+            )
+    chosen = {}
+    for notebook, defaults in notebooks.items():
+        values = {name: log.get(name, default) for name, default in defaults.items()}
+        for name in given.keys() & defaults.keys():
+            values[name] = read_value(name, defaults[name], given[name])
+        values.pop("out", None)
+        chosen[notebook] = values
+    return chosen
+
+
+def read_value(name: str, default: Value, text: str) -> Value:
+    """Return the value that `text` says for a parameter, in the type of its default.
+
+    Raises
+    ------
+    ParameterError
+        If the text does not say such a value.
+    """
+    kind = type(default)
     try:
-        datetime.fromisoformat(as_of)
-    except ValueError:
-        raise ParameterError(f"--as-of {as_of}: write a date as YYYY-MM-DD.") from None
+        return TypeAdapter(FiniteFloat if kind is float else kind).validate_python(text)
+    except ValidationError:
+        raise ParameterError(
+            f"-p {name}={text}: {name} takes {_WANTED[kind]}, like {default!r}."
+        ) from None

@@ -8,18 +8,17 @@ over: there they do not come from customers. An e-mail address or a phone number
 over. Pictures cannot be read.
 """
 
-import csv
 import html.parser
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow.csv
-import pyarrow.parquet
+import pandas as pd
 
 from cjlib.errors import PrivacyError
 
@@ -104,23 +103,11 @@ def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterato
 
 def _cells(path: Path) -> Iterator[str]:
     """Yield the different texts in the columns of a table, columns' names among them."""
-    if path.suffix == ".parquet":
-        table = pyarrow.parquet.read_table(path)
-    else:
-        options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_header(path), "string"))
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        table = pyarrow.csv.read_csv(path, parse_options=parsing, convert_options=options)
-    yield from table.column_names
-    for column in table.columns:
-        if pyarrow.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-            yield from filter(None, column.unique().to_pylist())
-
-
-def _header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return next(csv.reader(file), [])
+    read = pd.read_parquet if path.suffix == ".parquet" else partial(pd.read_csv, dtype=str)
+    table = read(path).select_dtypes(exclude=["number", "datetime", "datetimetz", "timedelta"])
+    yield from table.columns
+    for _, column in table.items():
+        yield from column.dropna().astype(str).unique()
 
 
 def raw_ids(candidates: Iterable[str], ids: ir.Table) -> set[str]:
@@ -193,18 +180,11 @@ def notebook_text(content: str) -> str:
     """Return every text of a notebook, pictures aside, without the marks that escape Markdown."""
     parts: list[str] = []
 
-    def collect(value, key=""):
-        if isinstance(value, dict):
-            for name, item in value.items():
-                if not name.startswith("image/"):
-                    collect(item, name)
-        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-            parts.append("".join(value))
-        elif isinstance(value, list):
-            for item in value:
-                collect(item)
-        elif isinstance(value, str):
-            parts.append(value)
+    def collect(pairs: list) -> None:
+        for name, value in pairs:
+            lines = value if isinstance(value, list) else [value]
+            if not name.startswith("image/"):
+                parts.append("".join(line for line in lines if isinstance(line, str)))
 
-    collect(json.loads(content))
+    json.loads(content, object_pairs_hook=collect)  # every object of it, the inner ones first
     return re.sub(r"\\(?=\W)", "", html.unescape("\n".join(parts)))

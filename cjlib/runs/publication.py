@@ -29,7 +29,7 @@ def new_run_id() -> str:
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{os.urandom(2).hex()}"
 
 
-class Shelf:
+class ReportFolder:
     """The reports of one dataset.
 
     Parameters
@@ -43,7 +43,7 @@ class Shelf:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the shelf for one run; only then may anything below be called.
+        """Hold the folder for one run; only then may anything below be called.
 
         Raises
         ------
@@ -51,19 +51,16 @@ class Shelf:
             At once, if another run holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
-            lock.acquire()
+            lock = FileLock(self.folder / ".lock", timeout=0).acquire()
         except Timeout:
             raise LockedError(
                 f"Another run of this dataset is under way (it holds {self.folder / '.lock'}). "
                 "Try again when it has ended."
             ) from None
-        try:
+        with lock:
             self._sweep()
             yield
-        finally:
-            lock.release()
 
     def scratch(self, run_id: str) -> Path:
         """Make and return the folder in which a run works, on the file system of the reports."""
@@ -118,9 +115,7 @@ class Shelf:
 
     def runs(self) -> list[str]:
         """Return the ids of the complete runs, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(path.name for path in self.folder.iterdir() if _RUN_ID.fullmatch(path.name))
+        return sorted(path.name for path in self.folder.glob("*") if _RUN_ID.fullmatch(path.name))
 
     def prune(self, keep: int) -> None:
         """Remove complete runs but the newest `keep` and the one ``latest`` points at."""

@@ -1,0 +1,232 @@
+"""From executed notebooks and tables to a whole report: verified, tidied, with its pages and facts.
+
+A report is whole when every cell of every notebook ran, none shows an error, and every table that
+the code promises is there with its columns: also that of a cell that was left out because the log
+cannot answer it, which then has no rows.
+"""
+
+import ast
+import json
+import shutil
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pyarrow.parquet
+from nbformat import NotebookNode
+
+from cjlib.forms import figure
+from cjlib.log import Log
+from cjlib.runs.execution import Outcome
+from cjlib.runs.index_page import index_html
+from cjlib.runs.pages import describe, to_html
+from cjlib.runs.plan import Plan
+from cjlib.runs.unanswered import reason_left_out
+from cjlib.tables import TABLES, write_table
+
+_NAMED_PACKAGES = [
+    *["cjlib", "ibis-framework", "duckdb", "pyarrow", "numpy", "pandas", "scipy"],
+    *["scikit-learn", "matplotlib", "seaborn", "papermill", "nbconvert", "ipykernel"],
+]
+
+
+def verify(folder: Path, notebook: str) -> list[str]:
+    """Return what an executed notebook lacks: cells that did not run, tables that are not there."""
+    cells = _code(nbformat.read(folder / f"{notebook}.ipynb", as_version=4))
+    problems = []
+    counts = [cell.execution_count for cell in cells]
+    if counts != list(range(1, len(cells) + 1)):
+        problems.append(f"Its cells did not run once each, in order: {counts}.")
+    for cell in cells:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(f"Cell [{cell.execution_count}] shows a {output.ename}.")
+        for table in promised_tables(cell.source):
+            missing = _missing_files(folder, table)
+            problems += [f"{file} is missing." for file in missing if not reason_left_out(cell)]
+            problems += [] if missing else _missing_columns(folder, table)
+    return problems
+
+
+def promised_tables(source: str) -> list[str]:
+    """Return the tables that a cell's code publishes in any case: at the left margin."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:  # a cell with a magic
+        return []
+    return [
+        call.args[0].value
+        for statement in statements
+        if isinstance(call := getattr(statement, "value", None), ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "publish"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    ]
+
+
+def _missing_files(folder: Path, table: str) -> list[str]:
+    files = [f"tables/{table}.parquet", f"tables/{table}.csv"]
+    return [file for file in files if not (folder / file).is_file()]
+
+
+def _missing_columns(folder: Path, table: str) -> list[str]:
+    there = pyarrow.parquet.read_schema(folder / f"tables/{table}.parquet").names
+    missing = [column for column in TABLES.get(table, []) if column not in there]
+    return [f"tables/{table}.parquet lacks {', '.join(missing)}."] if missing else []
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def complete(
+    folder: Path,
+    log: Log,
+    run_id: str,
+    started: datetime,
+    plan: Plan,
+    outcomes: list[Outcome],
+) -> None:
+    """Complete a report in its scratch folder, so that only its name is missing.
+
+    Parameters
+    ----------
+    folder : Path
+        With the executed notebooks, verified, ``tables`` and each notebook's ``findings``.
+    log : Log
+    run_id : str
+    started : datetime
+    plan : Plan
+    outcomes : list of Outcome
+        In the order of the report.
+    """
+    notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb") for outcome in outcomes}
+    for table in [name for each in notebooks.values() for name in _left_out_tables(each)]:
+        if _missing_files(folder, table):
+            write_table(pd.DataFrame(columns=TABLES[table]), folder / "tables", table)
+    pages = [describe(name, notebook) for name, notebook in notebooks.items()]
+    facts = {"dataset": _title(log), "as_of": figure("date", log.as_of), "run_id": run_id}
+    for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
+        content = to_html(notebooks[page.name], page, {**facts, "previous": before, "next": after})
+        (folder / page.file).write_text(content, encoding="utf-8")
+    findings = _merge_findings(folder, list(notebooks))
+    tables = _tables(folder / "tables")
+    manifest = _manifest(folder, log, run_id, started, plan, outcomes)
+    index = index_html(manifest, findings, pages, tables, log.dataset.currency or "")
+    (folder / "index.html").write_text(index, encoding="utf-8")
+    for name, content in (("findings", findings), ("manifest", manifest)):
+        text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def tidy(path: Path) -> NotebookNode:
+    """Take the run's own paths out of an executed notebook, so that it can be run anywhere again.
+
+    Returns
+    -------
+    NotebookNode
+        The notebook as written.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            lines = cell.source.splitlines()
+            lines = ['out = ""' if line.startswith("out = ") else line for line in lines]
+            cell.source = "\n".join(lines)
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def _left_out_tables(notebook: NotebookNode) -> list[str]:
+    left = [cell for cell in _code(notebook) if reason_left_out(cell)]
+    return [table for cell in left for table in promised_tables(cell.source)]
+
+
+def _merge_findings(folder: Path, notebooks: list[str]) -> list[dict]:
+    """Return the findings of all notebooks in their order, and remove the single files."""
+    files = [folder / "findings" / f"{name}.json" for name in notebooks]
+    texts = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    shutil.rmtree(folder / "findings", ignore_errors=True)
+    return [finding for text in texts for finding in json.loads(text)]
+
+
+def _tables(folder: Path) -> list[dict]:
+    described = []
+    for path in sorted(folder.glob("*.parquet")):
+        file = pyarrow.parquet.ParquetFile(path)
+        columns = file.schema_arrow.names
+        described.append({"name": path.stem, "rows": file.metadata.num_rows, "columns": columns})
+    return described
+
+
+def _title(log: Log) -> str:
+    return log.dataset.title or log.dataset.name
+
+
+def _manifest(
+    folder: Path,
+    log: Log,
+    run_id: str,
+    started: datetime,
+    plan: Plan,
+    outcomes: list[Outcome],
+) -> dict:
+    every = [plan.parameters[outcome.name] for outcome in outcomes]
+    return {
+        "run_id": run_id,
+        "dataset": log.dataset.name,
+        "title": _title(log),
+        "as_of": log.as_of.isoformat(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": plan.given,
+        "seed": next((values["seed"] for values in every if "seed" in values), None),
+        "sources": log.sources,
+        "rows": log.rows,
+        "notebooks": [
+            {
+                "name": outcome.name,
+                "status": "done",
+                "seconds": round(outcome.seconds, 2),
+                "parameters": values,
+                "sha256": sha256((folder / f"{outcome.name}.ipynb").read_bytes()).hexdigest(),
+            }
+            for outcome, values in zip(outcomes, every, strict=True)
+        ],
+        "versions": _versions(),
+        "commit": _commit(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _NAMED_PACKAGES:
+        with suppress(PackageNotFoundError):  # cjlib itself, where it runs from a folder
+            found[package] = version(package)
+    return found
+
+
+def _commit() -> str | None:
+    """Return the commit of the code that ran, with a mark where files differ from it."""
+    place = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

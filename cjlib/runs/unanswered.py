@@ -1,0 +1,114 @@
+"""What becomes of a page where the log could not answer: which cells left, what goes with them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from cjlib.answers import MARK
+from cjlib.forms import Wording, shared_sentences
+
+_TELLS = re.compile(r"\breport\.(say|finding|show)\(")
+
+
+def reason_left_out(cell: NotebookNode) -> str:
+    """Return why a cell was left out (see `cjlib.answers`), or nothing if it ran to its end."""
+    marks = [output.data[MARK] for output in cell.get("outputs", []) if is_mark(output)]
+    return marks[0]["reason"] if marks else ""
+
+
+def is_mark(output: NotebookNode) -> bool:
+    """Return whether an output says no more than that its cell was left out."""
+    return MARK in output.get("data", {})
+
+
+def take_out_unanswered(notebook: NotebookNode) -> None:
+    """Take out of an executed notebook, in place, what announces answers that are not there.
+
+    A text goes together with the code below it when that code was left out, or found nothing to
+    say, and shows nothing. A section (a heading of the second level with all that follows) of which
+    nothing is left to see goes whole, of any other the heading stays. The questions are named at
+    the end, each with its reason.
+    """
+    kept: list[NotebookNode] = []
+    unanswered: dict[str, str] = {}
+    for section in _sections(notebook):
+        reasons = {text.question: text.reason for text in reversed(section) if text.reason}
+        unanswered = reasons | unanswered
+        going = [text for text in section if text.goes]
+        if going and not any(text.shows for text in section):
+            if not reasons:
+                unanswered[section[0].question] = shared_sentences()["nothing_found"]
+            continue
+        for text in section:
+            if not text.goes:
+                kept += text.cells
+            elif text is section[0]:
+                kept.append(new_markdown_cell(text.cells[0].source.partition("\n")[0]))
+    if unanswered:
+        kept.append(new_markdown_cell(_named(unanswered)))
+    notebook.cells = kept
+
+
+def _named(unanswered: dict[str, str]) -> str:
+    sentences = shared_sentences()
+    rows = [{"question": each, "reason": reason} for each, reason in unanswered.items()]
+    named = [
+        Wording().sentence(sentences["unanswered_question"], row, markdown=True) for row in rows
+    ]
+    return "\n".join([sentences["unanswered_questions"], "", *named])
+
+
+@dataclass
+class _Text:
+    """A cell of text with the code below it, up to the next text."""
+
+    question: str
+    cells: list[NotebookNode]
+
+    @property
+    def reason(self) -> str:
+        return next(filter(None, map(reason_left_out, self.cells)), "")
+
+    @property
+    def shows(self) -> bool:
+        outputs = [output for cell in self.cells for output in cell.get("outputs", [])]
+        return any(not is_mark(each) and each.get("name") != "stderr" for each in outputs)
+
+    @property
+    def goes(self) -> bool:
+        code = [cell for cell in self.cells if cell.cell_type == "code"]
+        told = any(reason_left_out(cell) or _TELLS.search(cell.source) for cell in code)
+        return told and not self.shows
+
+
+def _sections(notebook: NotebookNode) -> Iterator[list[_Text]]:
+    section: list[_Text] = []
+    for cell, question in with_questions(notebook):
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            yield section
+            section = []
+        if cell.cell_type == "markdown" or not section:
+            section.append(_Text(question, []))
+        section[-1].cells.append(cell)
+    yield section
+
+
+def with_questions(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, str]]:
+    """Yield every cell with the words that it answers: the last question or heading up to it."""
+    words = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            lines = cell.source.splitlines()
+            questions = [line for line in map(spoken, lines) if line.endswith("?")]
+            headings = [spoken(line) for line in lines if line.startswith("#")]
+            words = (questions or headings or [words])[-1]
+        yield cell, words
+
+
+def spoken(markdown: str) -> str:
+    """Return Markdown's words without its marks."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    return " ".join(re.sub(r"(^|\n)\s*[#>]+\s*|[*`]|\\(?=\W)", r"\1", text).split())
