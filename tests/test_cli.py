@@ -5,13 +5,13 @@ import subprocess
 import sys
 import time
 
+import nbformat
 import pandas as pd
 import pytest
 
 from cjlib import cli
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
 from cjlib.runs.execution import Outcome
-from cjlib.runs.progress import watch
 
 DATASET = """
 name: tiny
@@ -28,7 +28,7 @@ journey: {inactivity: 30 days, purchase: [buy]}
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks/01_none.ipynb").write_text('{"cells": []}')
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks/01_none.ipynb")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/tiny.yml").write_text(DATASET)
     write_log(tmp_path, ["look", "buy"] * 20)
@@ -67,9 +67,9 @@ def test_check_prints_the_quality_table(project, monkeypatch, capsys):
     assert code == 0
     assert [line.split()[:3] for line in out.splitlines()[:4]] == [
         ["rule", "rows", "share"],
-        ["read", "40", "100.00%"],
-        ["kept", "40", "100.00%"],
-        ["duplicate", "0", "0.00%"],
+        ["read", "40", "100.0%"],
+        ["kept", "40", "100.0%"],
+        ["duplicate", "0", "0.0%"],
     ]
 
 
@@ -152,21 +152,21 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_sees_the_notebook_and_its_cell(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with watch() as progress:
+    with cli.watch() as progress:
         progress.begin(12)
         time.sleep(0.2)
-        progress.cell("01_event_log", 3, 12, "Who came?")
+        progress.cell("01_event_log", 3, "Who came?")
         progress.ended(Outcome("01_event_log", 0, 1.23))
         shown = sys.stderr.getvalue()
-    assert "01_event_log · cell 3 of 12 · Who came?" in shown
+    assert "01_event_log · cell 3 · Who came?" in shown
     assert "25%" in shown
     assert "01_event_log done in 1.2 s" in shown
 
 
 def test_elsewhere_there_is_one_line_a_notebook(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with watch() as progress:
-        progress.cell("01_event_log", 3, 12, "Who came?")
+    with cli.watch() as progress:
+        progress.cell("01_event_log", 3, "Who came?")
         progress.ended(Outcome("01_event_log", 1, 1.23))
         assert sys.stderr.getvalue() == "01_event_log failed in 1.2 s\n"
 

@@ -1,21 +1,14 @@
 """Pages are inert and say what a notebook said; the index rounds as a headline does."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
+from nbformat import from_dict
 
-from cjlib.forms import shortened, trust_line
-from cjlib.notebooks import source_of
-from cjlib.runs.index_page import SCALES, error_html, figure, index_html, interval_bar
-from cjlib.runs.pages import (
-    Page,
-    describe,
-    inert,
-    shown_output,
-    to_html,
-    without_silent_sections,
-)
+from cjlib.answers import MARK
+from cjlib.forms import FEELING
+from cjlib.runs.index_page import SCALES, error_html, index_html, interval_bar
+from cjlib.runs.pages import Page, describe, inert, shown_output, to_html
 
 PICTURE = "iVBORw0KGgo="
 EVIL = "<script>x()</script>"
@@ -23,31 +16,35 @@ EVIL = "<script>x()</script>"
 
 def output(**data):
     data = {name.replace("_", "/"): text for name, text in data.items()}
-    return {"output_type": "display_data", "data": data, "metadata": {"alt": "Who bought?"}}
+    metadata = {"alt": "Who bought?"}
+    return from_dict({"output_type": "display_data", "data": data, "metadata": metadata})
 
 
-NOTEBOOK = {
-    "cells": [
-        {
-            "cell_type": "markdown",
-            "metadata": {},
-            "id": "c01",
-            "source": "# Who *left*?\n\nFor the **shop**: it decides.\nStill.\n\nMore.",
-        },
-        {"cell_type": "markdown", "metadata": {}, "id": "c02", "source": "## Who bought?\nSee."},
-        {
-            "cell_type": "code",
-            "metadata": {},
-            "id": "c03",
-            "execution_count": 1,
-            "source": "secret = 1",
-            "outputs": [output(image_png=PICTURE), output(text_markdown="**9** of `x`")],
-        },
-    ],
-    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
+def text(source):
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def code(*outputs, source="x = 1"):
+    outputs = list(outputs)
+    return {"cell_type": "code", "metadata": {}, "source": source, "outputs": outputs}
+
+
+def notebook(*cells):
+    cells = [from_dict(cell | {"id": f"c{at}"}) for at, cell in enumerate(cells, start=1)]
+    number = 0
+    for cell in cells:
+        if cell.cell_type == "code":
+            number = cell.execution_count = number + 1
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    return from_dict({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+
+
+def who_left():
+    return notebook(
+        text("# Who *left*?\n\nFor the **shop**: it decides.\nStill.\n\nMore."),
+        text("## Who bought?\nSee."),
+        code(output(image_png=PICTURE), output(text_markdown="**9** of `x`"), source="secret = 1"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,24 +87,27 @@ def test_the_richest_harmless_form_of_an_output_is_shown():
 
 
 def test_complaints_of_libraries_stay_in_the_notebook():
-    stream = {"output_type": "stream", "text": ["a\n", EVIL]}
-    assert shown_output(stream | {"name": "stderr"}) == ""
-    assert "&lt;script" in shown_output(stream | {"name": "stdout"})
+    stream = {"output_type": "stream", "text": f"a\n{EVIL}"}
+    assert shown_output(from_dict(stream | {"name": "stderr"})) == ""
+    assert "&lt;script" in shown_output(from_dict(stream | {"name": "stdout"}))
 
 
 def test_a_notebook_is_described_by_its_title_first_words_and_picture():
-    page = describe("02_x", NOTEBOOK)
+    page = describe("02_x", who_left())
     assert page == Page(
         "02_x", "Who left?", "For the shop: it decides. Still.", PICTURE, "Who bought?"
     )
     assert page.file == "02_x.html"
 
 
-def test_a_page_carries_all_it_needs_and_hides_its_code(tmp_path):
-    (tmp_path / "02_x.ipynb").write_text(json.dumps(NOTEBOOK))
+def page_of(*cells):
+    made = notebook(*cells)
     context = {"dataset": EVIL, "as_of": "1 May 2024", "run_id": "r", "previous": None}
-    context["next"] = Page("03_y", "What <next>?")
-    page = to_html(tmp_path / "02_x.ipynb", describe("02_x", NOTEBOOK), context)
+    return to_html(made, describe("02_x", made), context | {"next": Page("03_y", "What <next>?")})
+
+
+def test_a_page_carries_all_it_needs_and_hides_its_code():
+    page = page_of(*who_left().cells)
     assert page.lower().startswith("<!doctype html>")
     assert '<html lang="en">' in page
     assert "default-src 'none'" in page
@@ -138,17 +138,56 @@ def manifest():
     }
 
 
+def finding(value, unit, lower=None, upper=None):
+    limits = {"lower": lower, "upper": upper}
+    return {
+        "notebook": "02_x",
+        "name": "n",
+        "value": value,
+        "unit": unit,
+        "sentence": EVIL,
+    } | limits
+
+
+def index_of(*findings, tables=()):
+    return index_html(manifest(), findings, [describe("02_x", who_left())], tables, "EUR")
+
+
 def test_the_index_shows_findings_pages_tables_and_provenance_escaped():
-    found = {"notebook": "02_x", "name": "n", "unit": "share", "sentence": EVIL}
-    found |= {"value": 0.31, "lower": 0.29, "upper": 0.33}
-    bare = found | {"lower": None, "upper": None, "value": 1234.5, "unit": "EUR"}
     tables = [{"name": "quality", "rows": 12345, "columns": ["rule", EVIL]}]
-    page = index_html(manifest(), [found, bare], [describe("02_x", NOTEBOOK)], tables)
+    page = index_of(finding(0.31, "share", 0.29, 0.33), finding(1234.5, "EUR"), tables=tables)
     assert "<script" not in page
-    for text in ("31%", "29% to 33%", "1,234", "Who left?", "12,345", "1 May 2024", "9 seconds"):
-        assert text in page
+    for shown in ("31.0%", "29.0% to 33.0%", "1,234", "Who left?", "12,345", "As of 1 May 2024"):
+        assert shown in page
+    assert "9 seconds" in page
     assert page.count("<svg") == 1
     assert 'href="tables/quality.csv"' in page
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        *[(0.314, "share", "31.4%"), (0.99996, "share", "over 99.9%"), (1.0, "share", "100.0%")],
+        *[(17.23, "points", "+17.2"), (-0.5, FEELING, "-0.50"), (217554.3, "EUR", "217,554")],
+        *[(12.0, "days", "12 days"), (0.25, "days", "6 hours"), (3000, "customers", "3,000")],
+    ],
+)
+def test_a_figure_reads_on_the_index_as_on_its_page(value, unit, shown):
+    page = index_of(finding(value, unit))
+    card = page.partition('<p class="figure">')[2].partition("</p>")[0]
+    card = card.replace('<span class="unit">', "").replace("</span>", "")
+    assert card == (shown if unit in ("share", "days") else f"{shown} {unit}")
+
+
+def test_limits_that_may_be_hours_or_days_say_which():
+    assert "95% interval 12 hours to 2 days" in index_of(finding(1.0, "days", 0.5, 2.0))
+    assert "95% interval -3.0 to +5.0" in index_of(finding(1.0, "points", -3.0, 5.0))
+
+
+def test_a_finding_without_a_figure_is_its_sentence_alone():
+    page = index_of(finding(None, "share"))
+    assert 'class="figure"' not in page
+    assert "unknown" not in page
 
 
 def test_the_error_page_escapes_what_failed():
@@ -158,37 +197,17 @@ def test_the_error_page_escapes_what_failed():
     assert "<script" not in error_html(EVIL, "r1", [failure])
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        *[(0.314, "share", "31%"), (0.031, "share", "3.1%"), (0.994, "share", "99.4%")],
-        *[(0.99996, "share", "over 99.9%")],
-        *[
-            (1.0, "share", "100%"),
-            (0.0, "share", "0%"),
-            (0, "clusters", "none"),
-            (217554.3, "EUR", "217,554"),
-        ],
-        *[(17.23, "points", "17.2"), (0.034, "", "0.034"), (3000, "customers", "3,000")],
-        *[(None, "days", "unknown"), (-0.5, "share", "-50%")],
-    ],
-)
-def test_figures_are_rounded_as_headlines(value, unit, text):
-    assert figure(value, unit) == text
-
-
 @pytest.mark.parametrize("numbers", [(0.9, 0.8, 1.0), (0, 0, 0), (0.1, -0.2, 0.4), (1, 0.9, 1.1)])
 @pytest.mark.parametrize("unit", SCALES)
 def test_interval_bars_stay_within_their_line(numbers, unit):
-    bar = interval_bar(*numbers, unit=unit)["picture"]
-    places = [float(part.split('"')[0]) for part in bar.split(' x="')[1:]]
-    assert all(0 <= place <= 240 for place in places)
+    bar = interval_bar(*numbers, unit=unit)
+    assert 4 <= bar["left"] <= bar["left"] + bar["length"] <= 237
+    assert 4 <= bar["value"] <= 236
 
 
 def test_equal_shares_stand_at_equal_places_whatever_their_intervals():
     narrow, wide = (interval_bar(0.2, 0.2 - r, 0.2 + r, unit="share") for r in (0.01, 0.15))
-    places = [bar["picture"].rpartition('<rect x="')[2].split('"')[0] for bar in (narrow, wide)]
-    assert places[0] == places[1] == "48.9"  # a fifth of the line, from nothing to all
+    assert narrow["value"] == wide["value"] == 50.4  # a fifth of the line, from nothing to all
     assert (narrow["start"], narrow["end"]) == ("0%", "100%")
 
 
@@ -196,39 +215,122 @@ def test_a_unit_without_a_scale_has_no_picture():
     assert interval_bar(120.0, 100.0, 140.0, unit="EUR") == {}
 
 
-def test_a_section_whose_code_had_nothing_to_show_is_named_and_left_out():
-    def section(title, *outputs):
-        code = {"cell_type": "code", "source": "x", "outputs": list(outputs)}
-        return [{"cell_type": "markdown", "source": f"## {title}\n\nWhy it matters."}, code]
+# -- what the log could not answer
 
-    words = {"cell_type": "markdown", "source": "## What this does not tell you\n\nMuch."}
-    first = {"cell_type": "code", "source": "set_up()", "outputs": []}
-    said, silent = section("Who left?", output(text_plain="9")), section("Who came?")
-    notebook = {"cells": [first, *said, *silent, words]}
-    without_silent_sections(notebook)
-    assert notebook["cells"][:-1] == [first, *said, words]
-    assert source_of(notebook["cells"][-1]) == "*Not answered by this log:* Who came?"
-    whole = {"cells": [first, *said, words]}
-    without_silent_sections(whole)
-    assert whole["cells"] == [first, *said, words]
+SHOWN = output(text_plain="a figure")
 
 
-def test_the_trust_line_never_says_all_when_some_were_left_out():
-    rows = {"read": 100_000, "kept": 99_999, "quarantined": 1, "duplicates": 0}
-    assert "more than 99.9%" in trust_line(rows)
-    rows = {"read": 5, "kept": 5, "quarantined": 0, "duplicates": 0}
-    assert trust_line(rows) == "All 5 rows read were kept."
+def left_out(reason, said=True):
+    """What a cell shows that was left out, or one that depends on it."""
+    words = {"text/markdown": f"*Not answered:* {reason}"} if said else {}
+    data = {MARK: {"reason": reason}, **words}
+    return from_dict({"output_type": "display_data", "data": data, "metadata": {}})
 
 
-def test_the_trust_line_names_only_what_happened():
-    rows = {"read": 1000, "kept": 999, "quarantined": 0, "duplicates": 1}
-    assert trust_line(rows).endswith("were kept; 1 was dropped as a duplicate.")
-    rows = {"read": 1000, "kept": 990, "quarantined": 8, "duplicates": 2}
-    expected = "8 were quarantined, each with its reason, and 2 were dropped as duplicates."
-    assert trust_line(rows).endswith(expected)
+def words_of(page):
+    main = page.partition("<main")[2].partition("</main>")[0]
+    hidden = main.split('<div class="source">')
+    return "".join([hidden[0], *(part.partition("</div>")[2] for part in hidden[1:])])
 
 
-def test_a_text_is_cut_between_words():
-    assert shortened("the answer is no purchase", 16) == "the answer is…"
-    assert shortened("x" * 40, 10) == "x" * 9 + "…"
-    assert shortened("short", 10) == "short"
+def test_a_section_that_the_log_cannot_answer_is_named_with_its_reason_and_left_out():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            code(),
+            text("## Who left?\n\nIt matters."),
+            code(SHOWN),
+            text("## Who came?\n\nWhy it matters."),
+            code(left_out("there are 3 <b>customers</b>")),
+            text("The bars show all of it."),
+            code(left_out("there are 3 <b>customers</b>", said=False)),
+            text("## What this does not tell you\n\nMuch."),
+        )
+    )
+    assert "It matters." in page
+    assert "Much." in page
+    assert "Why it matters." not in page
+    assert "The bars" not in page
+    assert page.count("Who came?") == page.count("there are 3 &lt;b&gt;customers&lt;/b&gt;") == 1
+    named = page.index("Not answered by this log:")
+    assert page.index("Much.") < named < page.index("Who came?")
+
+
+def test_what_depends_on_a_missing_answer_is_named_by_its_own_question():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            code(),
+            text("## Which groups?"),
+            code(left_out("too few")),
+            text("## Do they hold?\n\nLong words."),
+            code(left_out("too few", said=False), source="report.show(groups)"),
+        )
+    )
+    assert "Long words." not in page
+    assert page.count("too few") == 2
+    assert page.index("Which groups?") < page.index("Do they hold?")
+
+
+def test_a_heading_stays_where_the_rest_of_its_section_shows_something():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            text("## Who left?\n\nThe first of two pictures."),
+            code(left_out("nobody left")),
+            text("The second."),
+            code(SHOWN),
+        )
+    )
+    assert "<h2>Who left?</h2>" in page
+    assert "first of two" not in page
+    assert "The second." in page
+    assert "nobody left" in page
+
+
+def test_a_cell_left_out_beside_others_loses_only_its_own_output():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            text("## Who left?\n\nIt matters."),
+            code(SHOWN),
+            code(left_out("nobody")),
+        )
+    )
+    assert "It matters." in page
+    assert "a figure" in page
+    assert "Not answered:" not in page
+    assert "Who left? (nobody)" in page.rpartition("Not answered by")[2]
+
+
+def test_a_section_that_found_nothing_to_say_is_left_out_and_named():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            text("## Who left?\n\nIt matters."),
+            code(source='report.say(rows, "{who} left.")'),
+        )
+    )
+    assert "It matters." not in page
+    assert "Who left? (there is nothing to tell)" in page
+
+
+def test_a_text_above_code_that_only_prepares_stays():
+    page = words_of(
+        page_of(
+            text("# What?"),
+            code(),
+            text("## Who left?\n\nFirst a model."),
+            code(),
+            text("Then its picture."),
+            code(SHOWN),
+        )
+    )
+    assert "First a model." in page
+    assert "Not answered" not in page
+
+
+def test_the_title_stays_whatever_was_left_out():
+    page = page_of(text("# What?\n\nFor whom."), code(left_out("none"), source="report.say(x)"))
+    assert "For whom." in words_of(page)
+    assert "(none)" in words_of(page)

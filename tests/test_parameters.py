@@ -3,38 +3,29 @@
 import ast
 
 import pytest
+from nbformat import v4
 
 from cjlib.errors import ParameterError
-from cjlib.notebooks import skip_slow_import
-from cjlib.runs.parameters import Parameter, choose, declared, split_assignments
+from cjlib.runs.plan import choose, declared, read_value, split_assignments
 
 
 def notebook(source, tags=("parameters",)):
-    cell = {"cell_type": "code", "metadata": {"tags": list(tags)}, "source": source}
-    return {"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# ?"}, cell]}
+    cell = v4.new_code_cell(source, metadata={"tags": list(tags)})
+    return v4.new_notebook(cells=[v4.new_markdown_cell("# ?"), cell])
 
 
-def test_names_types_defaults_and_comments_are_read():
-    source = [
-        'dataset = "demo"  # a name\n',
-        "order: int = 2  # steps\n",
-        "x = -1.5\n",
-        "b = True\n",
-    ]
-    found = declared(notebook(source))
-    assert found == {
-        "dataset": Parameter("dataset", "demo", "a name"),
-        "order": Parameter("order", 2, "steps"),
-        "x": Parameter("x", -1.5),
-        "b": Parameter("b", True),
-    }
+def test_names_and_defaults_are_read():
+    source = 'dataset = "demo"  # a name\norder: int = 2  # steps\nx = -1.5\nb = True\n'
+    assert declared(notebook(source)) == {"dataset": "demo", "order": 2, "x": -1.5, "b": True}
 
 
 def test_a_notebook_without_the_tag_declares_nothing():
     assert declared(notebook("x = 1", tags=())) == {}
 
 
-@pytest.mark.parametrize("source", ["import os", "x = f()", "x = [1]", "x = y = 1", "x = None"])
+@pytest.mark.parametrize(
+    "source", ["import os", "x = f()", "x = [1]", "x = y = 1", "x = None", "x: int"]
+)
 def test_only_single_literals_can_be_declared(source):
     with pytest.raises(ParameterError):
         declared(notebook(source))
@@ -48,7 +39,7 @@ def test_only_single_literals_can_be_declared(source):
     ],
 )
 def test_a_value_is_read_as_the_declared_type(default, text, value):
-    read = Parameter("x", default).read(text)
+    read = read_value("x", default, text)
     assert read == value
     assert type(read) is type(default)
 
@@ -59,16 +50,13 @@ def test_a_value_is_read_as_the_declared_type(default, text, value):
 )
 def test_a_value_of_another_type_is_refused(default, text):
     with pytest.raises(ParameterError, match="-p x="):
-        Parameter("x", default).read(text)
+        read_value("x", default, text)
 
 
 def test_each_notebook_gets_only_what_it_declares():
-    one, two = (
-        {"a": Parameter("a", 1)},
-        {"a": Parameter("a", "x"), "source": Parameter("source", "")},
-    )
+    one, two = {"a": 1, "b": 2, "out": ""}, {"a": "x", "source": ""}
     chosen = choose({"one": one, "two": two}, {"a": "7"}, {"source": "log.csv", "as_of": ""})
-    assert chosen == {"one": {"a": 7}, "two": {"source": "log.csv", "a": "7"}}
+    assert chosen == {"one": {"a": 7, "b": 2}, "two": {"source": "log.csv", "a": "7"}}
 
 
 def test_names_and_values_are_split_at_the_first_equals_sign():
@@ -77,7 +65,6 @@ def test_names_and_values_are_split_at_the_first_equals_sign():
 
 @pytest.mark.parametrize("text", ['"; import os #', "\\", '\\"', "a\nb", "{x}", "'''", "\u2028é"])
 def test_no_text_leaves_its_quotes_when_papermill_writes_it(text):
-    skip_slow_import()
     from papermill.translators import PythonTranslator
 
     (statement,) = ast.parse(PythonTranslator.codify({"x": text})).body

@@ -32,14 +32,16 @@ def take_out_unanswered(notebook: NotebookNode) -> None:
     nothing is left to see goes whole, of any other the heading stays. The questions are named at
     the end, each with its reason.
     """
-    kept: list[NotebookNode] = []
-    unanswered: dict[str, str] = {}
-    for section in _sections(notebook):
-        reasons = {text.question: text.reason for text in reversed(section) if text.reason}
-        unanswered = reasons | unanswered
-        going = [text for text in section if text.goes]
-        if going and not any(text.shows for text in section):
-            if not reasons:
+    title, *sections = _sections(notebook)
+    kept = [cell for text in title for cell in text.cells]
+    unanswered = {text.question: text.reason for text in title if text.reason}
+    for section in sections:
+        for text in section:
+            if text.reason:
+                unanswered.setdefault(text.question, text.reason)
+        seen = any(text.shows for text in section)
+        if not seen and any(text.goes for text in section):
+            if not any(text.reason for text in section):
                 unanswered[section[0].question] = shared_sentences()["nothing_found"]
             continue
         for text in section:
