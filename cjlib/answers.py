@@ -35,12 +35,20 @@ class Missing:
             raise AttributeError(name)
         self._ask()
 
-    __call__ = __getitem__ = __setitem__ = __iter__ = __len__ = __bool__ = __contains__ = _ask
-    __setattr__ = __array__ = __float__ = __int__ = __index__ = __eq__ = __ne__ = _ask
-    __lt__ = __le__ = __gt__ = __ge__ = __or__ = __ror__ = __and__ = __rand__ = __invert__ = _ask
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = _ask
-    __truediv__ = __rtruediv__ = _ask
-    __hash__ = object.__hash__
+    def __repr__(self) -> str:
+        return f"Missing({self._reason!r})"
+
+    def _ipython_display_(self) -> None:
+        _mark(self._reason)
+
+
+_ACTIONS = """
+    call getitem setitem delitem iter len bool contains setattr array float int index complex format
+    eq ne lt le gt ge neg pos abs invert round enter
+"""
+_OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow and or xor lshift rshift"
+for name in [*_ACTIONS.split(), *_OPERATORS.split(), *(f"r{each}" for each in _OPERATORS.split())]:
+    setattr(Missing, f"__{name}__", Missing._ask)
 
 
 class _Again(Unanswerable):
@@ -62,15 +70,21 @@ def install() -> None:
 def _leave(shell, kind, error, traceback, tb_offset=None) -> None:
     """Show the reason in place of a traceback, and none of the cell's unfinished pictures."""
     import matplotlib.pyplot as plt
-    from IPython.display import display
 
     plt.close("all")
-    row = {"reason": str(error)}
-    shown = {MARK: row}  # which nobody sees, but by which a run knows that the cell has left
-    if not isinstance(error, _Again):
-        text = shared_sentences()["unanswered"]
-        shown["text/markdown"] = Wording().sentence(text, row, markdown=True)
-        shown["text/plain"] = Wording().sentence(text, row)
+    _mark(str(error), said=isinstance(error, _Again))
+
+
+def _mark(reason: str, said: bool = True) -> None:
+    """Mark the cell as one that was left out, and show the reason unless it was said before."""
+    from IPython.display import display
+
+    row = {"reason": reason}
+    shown = {MARK: row}  # nobody sees it, but a page knows by it that the cell has left
+    if not said:
+        sentence = shared_sentences()["unanswered"]
+        shown["text/markdown"] = Wording().sentence(sentence, row, markdown=True)
+        shown["text/plain"] = Wording().sentence(sentence, row)
     display(shown, raw=True)
 
 
