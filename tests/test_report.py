@@ -1,26 +1,43 @@
-"""What a notebook shows is escaped and stable; what it publishes is promised, safe and private."""
+"""What a notebook shows is stable and private; what it publishes is promised and safe."""
 
+import datetime as dt
 import json
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 import cjlib.report
+from cjlib.answers import Missing
 from cjlib.errors import ContractError, ParameterError, PrivacyError
-from cjlib.report import TABLES, Report
-from cjlib.tables import hash_ids, neutralise
+from cjlib.report import Report
+from cjlib.tables import TABLES, hash_ids, neutralise
 
-NASTY = "<script>alert(1)</script> *b* [x](http://evil.example) `c` $y$"
+SHARES = pd.DataFrame(
+    {
+        "stage": ["a*b", "c"],
+        "share": [0.31, 0.02],
+        "lower": [0.29, np.nan],
+        "upper": [0.33, 0.04],
+        "customers": [40, 3],
+    }
+)
 
 
 def fake_log(customer_ids="keep", columns=("value",)):
+    privacy = SimpleNamespace(customer_ids=customer_ids, smallest_group=5)
     return SimpleNamespace(
         rows={"read": 1000, "kept": 970, "quarantined": 20, "duplicates": 10},
         as_of=pd.Timestamp("2024-03-01"),
         has=lambda column: column in columns,
+        label=str,
         dataset=SimpleNamespace(
-            privacy=SimpleNamespace(customer_ids=customer_ids, smallest_group=5)
+            currency="EUR",
+            privacy=privacy,
+            churn=SimpleNamespace(horizon=dt.timedelta(days=90)),
+            journey=SimpleNamespace(inactivity=dt.timedelta(days=30)),
         ),
     )
 
@@ -29,15 +46,20 @@ def fake_log(customer_ids="keep", columns=("value",)):
 def shown(monkeypatch):
     """Return the list that every display goes to."""
     bundles = []
-    monkeypatch.setattr(
-        cjlib.report, "display", lambda bundle, raw: bundles.append(bundle) if raw else None
-    )
+    monkeypatch.setattr(cjlib.report, "display", lambda bundle, **_: bundles.append(bundle))
     return bundles
+
+
+def said(shown):
+    return [bundle["text/plain"] for bundle in shown]
+
+
+# -- what it says
 
 
 def test_quality_line_says_counts_that_add_up_and_the_date(shown):
     Report("01", fake_log()).quality_line()
-    text = shown[0]["text/plain"]
+    (text,) = said(shown)
     assert "1,000" in text
     assert "970 (97.0%)" in text
     assert "1 March 2024" in text
@@ -45,54 +67,112 @@ def test_quality_line_says_counts_that_add_up_and_the_date(shown):
 
 def test_left_out_names_only_columns_the_log_lacks_in_one_line(shown):
     report = Report("01", fake_log())
-    report.left_out({"value": "money"})
+    report.left_out(value="money")
     assert shown == []
-    report.left_out({"value": "money", "sentiment": "the feeling along the way"})
-    text = shown[0]["text/plain"]
+    report.left_out(value="money", sentiment="the feeling along the way")
+    (text,) = said(shown)
     assert "sentiment" in text
     assert "money" not in text
     assert "\n" not in text
 
 
-def test_texts_from_the_data_stay_text_in_sentences(shown):
-    Report("01", fake_log()).say("**Most** came from {where}.", where=NASTY)
-    markdown = shown[0]["text/markdown"]
-    assert markdown.startswith("**Most**")
-    assert "<script" not in markdown
-    assert r"\*b\*" in markdown
-    assert r"\[x\]\(http\:" in markdown
-    assert NASTY in shown[0]["text/plain"]
+def test_a_sentence_is_said_once_per_row_and_texts_are_escaped(shown):
+    Report("01", fake_log()).say(SHARES, "In **{stage}** {share} of {customers}.")
+    assert said(shown) == ["In a*b 31.0% of 40.\n\nIn c 2.0% of 3."]
+    assert shown[0]["text/markdown"].startswith(r"In **a\*b** 31.0%")
 
 
-def test_lists_of_texts_are_escaped_too(shown):
-    Report("01", fake_log()).say("{where}", where=[NASTY])
-    assert "<script" not in shown[0]["text/markdown"]
+def test_sentences_that_begin_with_a_dash_form_one_list(shown):
+    Report("01", fake_log()).say(SHARES, "- {stage}: {share}")
+    assert said(shown) == ["- a*b: 31.0%\n- c: 2.0%"]
 
 
-def test_missing_figures_read_unknown_and_zero_has_no_minus(shown):
-    Report("01", fake_log()).say("{a:.0%} {b:.1f} {c}", a=float("nan"), b=-0.001, c=None)
-    assert shown[0]["text/plain"] == "unknown 0.0 unknown"
+@pytest.mark.parametrize("rows", [SHARES.iloc[0], dict(SHARES.iloc[0]), SHARES.head(1)])
+def test_a_table_a_row_and_a_mapping_are_said_alike(shown, rows):
+    Report("01", fake_log()).say(rows, "{stage}: {share}, {customers}")
+    assert said(shown) == ["a*b: 31.0%, 40"]
 
 
-def test_tables_escape_cells_headings_and_captions(shown):
-    table = pd.DataFrame({NASTY: [NASTY, None], "n": [12345, 1]})
-    Report("01", fake_log()).show(table, caption=NASTY)
-    assert "<script" not in shown[0]["text/html"]
-    assert "12,345" in shown[0]["text/plain"]
+def test_an_empty_table_says_nothing_or_what_is_given_for_that_case(shown):
+    report, none = Report("01", fake_log()), SHARES.head(0)
+    report.say(none, "{stage}: {share}")
+    report.finding("none", none, "{stage}: {share}")
+    assert shown == []
+    assert report.findings == []
+    report.say(none, "{stage}: {share}", otherwise="None within {inactivity}.")
+    assert said(shown) == ["None within 30 days."]
 
 
-def test_tables_show_formats_labels_and_how_many_rows_there_are(shown):
+def test_what_a_dataset_says_stands_in_every_sentence(shown):
+    sentence = "{as_of} {horizon} {inactivity} {currency} {smallest_group}"
+    Report("01", fake_log()).say({}, sentence)
+    assert said(shown) == ["1 March 2024 90 days 30 days EUR 5"]
+
+
+def test_a_field_that_the_rows_lack_is_named_with_what_was_meant():
+    with pytest.raises(ParameterError, match=r"\{stagge\}.*did you mean 'stage'"):
+        Report("01", fake_log()).say(SHARES, "In {stagge}.")
+
+
+def test_missing_figures_read_unknown(shown):
+    row = {"share": float("nan"), "days": None}
+    Report("01", fake_log()).say(row, "{share} {days}")
+    assert said(shown) == ["unknown unknown"]
+
+
+def test_findings_are_said_and_kept_with_plain_sentences(shown, tmp_path):
+    report = Report("02_map", fake_log(), out=tmp_path)
+    for share in [0.3, 0.31]:  # run twice in JupyterLab: the later stands
+        rows = SHARES.assign(share=[share, 0.02])
+        report.finding("buys", rows, "**{share}** bought at {stage} ({lower} to {upper}).")
+    kept = json.loads((tmp_path / "findings" / "02_map.json").read_text())
+    first = {"notebook": "02_map", "name": "buys", "value": 0.31, "lower": 0.29, "upper": 0.33}
+    first |= {"unit": "share", "sentence": "31.0% bought at a*b (29.0% to 33.0%)."}
+    assert kept[0] == first
+    assert (kept[1]["name"], kept[1]["lower"], kept[1]["upper"]) == ("buys_2", None, 0.04)
+    assert len(kept) == 2
+    assert shown[-1]["text/markdown"].startswith(r"**31.0%** bought at a\*b")
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "unit"),
+    [
+        ({"gap": 0.045}, 4.5, "points"),
+        ({"median_days": 12}, 12, "days"),
+        ({"value": 120.5}, 120.5, "EUR"),
+        ({"sentiment": -0.5}, -0.5, "on a scale from -1 to 1"),
+        ({"customers": np.int64(7)}, 7, "customers"),
+        ({"journey_types": 3}, 3, "journey types"),
+    ],
+)
+def test_a_finding_counts_what_its_column_says(shown, row, value, unit):
+    report = Report("01", fake_log())
+    report.finding("x", row, f"It is {{{next(iter(row))}}}.")
+    (kept,) = report.findings
+    assert (kept["value"], kept["unit"]) == (pytest.approx(value), unit)
+    assert (kept["lower"], kept["upper"]) == (None, None)
+
+
+def test_a_findings_figure_its_limits_and_unit_can_be_named(shown):
+    row = {"customers": 10, "gap": 0.1, "gap_lower": 0.05, "gap_upper": 0.2, "lower": 0.9}
+    report = Report("01", fake_log())
+    report.finding("x", row, "Of {customers} {gap}.", value="gap", unit="points of reach")
+    (kept,) = report.findings
+    figures = [kept[key] for key in ("value", "lower", "upper")]
+    assert figures == pytest.approx([10, 5, 20])
+    assert kept["unit"] == "points of reach"
+
+
+# -- what it shows
+
+
+def test_a_table_shows_its_first_rows_and_says_how_many_there_are(shown):
     table = pd.DataFrame({"share": [0.125] * 30, "n": range(30)})
-    Report("01", fake_log()).show(
-        table, formats={"share": ".1%", "n": lambda n: f"no. {n}"}, labels={"n": "Number"}, rows=2
-    )
-    plain = shown[0]["text/plain"].splitlines()
-    assert plain == [
-        "share  Number",
-        "12.5%   no. 0",
-        "12.5%   no. 1",
-        "The first 2 of 30 rows.",
+    Report("01", fake_log()).show(table, "Shares", rows=2)
+    assert said(shown)[0].splitlines() == [
+        *["Shares", "share  n", "12.5%  0", "12.5%  1", "The first 2 of 30 rows."]
     ]
+    assert "<caption>Shares</caption>" in shown[0]["text/html"]
 
 
 def test_a_named_index_is_shown(shown):
@@ -101,36 +181,24 @@ def test_a_named_index_is_shown(shown):
     assert "checkout" in shown[0]["text/html"]
 
 
+@pytest.mark.parametrize(
+    "pick", [lambda figure, axes: figure, lambda figure, axes: axes, lambda figure, axes: axes[0]]
+)
+def test_a_picture_is_shown_once_and_closed(shown, pick):
+    figure, axes = plt.subplots(1, 2)
+    Report("01", fake_log()).show(pick(figure, axes))
+    assert shown == [figure]
+    assert not plt.fignum_exists(figure.number)
+
+
 def test_no_customer_id_is_ever_shown():
-    with pytest.raises(PrivacyError, match="never shows"):
-        Report("01", fake_log()).show(pd.DataFrame({"customer_id": ["a"]}))
+    ids = pd.DataFrame({"customer_id": ["a"]})
+    for table in (ids, ids.assign(n=1).set_index("customer_id")):
+        with pytest.raises(PrivacyError, match="never shows"):
+            Report("01", fake_log()).show(table)
 
 
-def test_findings_are_displayed_and_stored_with_plain_sentences(shown, tmp_path):
-    report = Report("02_map", fake_log(), out=tmp_path)
-    for value in [0.3, 0.31]:  # run twice in JupyterLab: the later stands
-        report.finding(
-            "purchase_rate",
-            value=value,
-            lower=0.29,
-            upper=float("nan"),
-            unit="share",
-            sentence="**{value:.0%}** bought at {place}.",
-            place="a*b",
-        )
-    found = json.loads((tmp_path / "findings" / "02_map.json").read_text())
-    assert found == [
-        {
-            "notebook": "02_map",
-            "name": "purchase_rate",
-            "value": 0.31,
-            "lower": 0.29,
-            "upper": None,
-            "unit": "share",
-            "sentence": "31% bought at a*b.",
-        }
-    ]
-    assert shown[-1]["text/markdown"] == r"**31%** bought at a\*b."
+# -- what it publishes
 
 
 def quality(**columns):
@@ -158,6 +226,13 @@ def test_a_table_must_be_promised_and_keep_its_promise():
         report.publish("qualty", quality())
     with pytest.raises(ContractError, match="lacks the column\\(s\\) share"):
         report.publish("quality", quality().drop(columns="share"))
+
+
+def test_an_answer_that_is_missing_is_published_as_the_table_without_rows(tmp_path):
+    Report("01", fake_log(), out=tmp_path).publish("absorption", Missing("two stages are needed"))
+    table = pd.read_parquet(tmp_path / "tables/absorption.parquet")
+    assert list(table) == TABLES["absorption"]
+    assert len(table) == 0
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
