@@ -1,6 +1,8 @@
 """Imports go one way, and the heavy doors are opened in one place each."""
 
 import ast
+import re
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,21 +14,36 @@ import cjlib
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
     {"errors", "forms", "timestamps"},
-    {"stages", "notebooks"},
+    {"stages", "answers"},
     {"dataset_file"},
     {"dataset"},
-    {"reading", "journeys", "uncertainty"},
+    {"uncertainty"},
+    {"journeys"},
+    {"reading"},
     {"log"},
     {"log_profile", "drafts"},
     {"plots", "tables"},
-    {"journey_map", "attribution"},
+    {"journey_map"},
     {"markov"},
-    {"segments", "churn"},
+    {"segments", "attribution"},
+    {"churn"},
     {"report"},
     {"runs"},
     {"cli"},
 ]
 """Modules and packages of cjlib; each imports from the layers above it, or from its own package."""
+
+PLACES = {
+    "papermill": {"runs.execution"},
+    "nbconvert": {"runs.pages"},
+    "seaborn": {"plots"},
+    "matplotlib": {"plots", "report", "answers"},  # report shows pictures, answers drops them
+    "pickle": set(),
+    "joblib": set(),
+    "requests": set(),
+    "notebooks": set(),
+}
+"""Where a library may be imported: a module, or a package as a whole."""
 
 
 def modules() -> dict[str, Path]:
@@ -34,15 +51,30 @@ def modules() -> dict[str, Path]:
     return {".".join(parts): path for path, parts in found.items() if parts[-1] != "__init__"}
 
 
+def statements(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path, everything: set[str]) -> set[str]:
     """Return the modules of cjlib that a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cjlib":
             module = node.module.removeprefix("cjlib").lstrip(".")
             inside = {f"{module}.{alias.name}".lstrip(".") for alias in node.names}
             found |= (inside & everything) or {module}
     return found
+
+
+def libraries(path: Path) -> set[str]:
+    """Return the first names of all that a file imports."""
+    names = set()
+    for node in statements(path):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
 
 
 @cache
@@ -72,22 +104,61 @@ def test_no_two_modules_import_each_other():
     list(TopologicalSorter(graph()).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize(
-    ("library", "places"),
-    [
-        ("papermill", {"runs.execution"}),
-        ("nbconvert", {"runs.pages"}),
-        ("pickle", set()),
-        ("joblib", set()),
-        ("requests", set()),
-    ],
+def test_no_two_modules_have_one_name():
+    counts = Counter(name.split(".")[-1] for name in modules())
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("library", PLACES)
+def test_a_library_is_imported_in_its_place_alone(library):
+    found = {name for name, path in modules().items() if library in libraries(path)}
+    places = PLACES[library]
+    assert {name for name in found if not {name, name.split(".")[0]} & places} == set()
+    assert {place for place in places if any(name.startswith(place) for name in found)} == places
+
+
+def test_connections_are_made_in_one_place():
+    calls = {
+        name
+        for name, path in modules().items()
+        for node in statements(path)
+        if isinstance(node, ast.Attribute) and node.attr == "connect"
+    }
+    assert calls == {"dataset"}
+
+
+def test_only_notebooks_hold_a_report():
+    takers = {
+        f"{name}.{node.name}"
+        for name, path in modules().items()
+        for node in statements(path)
+        if isinstance(node, ast.FunctionDef)
+        and "report" in {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+    }
+    assert takers == set()
+
+
+READERS_SENTENCE = re.compile(
+    r"[A-Z*].*\w \w+ \w.*[.?!]|.*\w \{\w+\}.*|.*\{\w+\}\S* \w.*", re.DOTALL
 )
-def test_a_library_is_imported_in_its_place_alone(library, places):
-    found = set()
-    for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(each.split(".")[0] == library for each in names):
-                found.add(name)
-    assert found == places
+SPEAK_TO_WHO_RUNS_A_COMMAND = {"cli", "drafts", "runs"}
+
+
+def readers_sentences(path: Path) -> set[str]:
+    """Return the texts of a module that read as sentences, docstrings and errors aside."""
+    nodes, passed = statements(path), set()
+    for node in nodes:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            passed.add(node.value)
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name.endswith("Error") or name == "Unanswerable":
+                passed |= set(ast.walk(node))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and node not in passed]
+    return {each for each in texts if isinstance(each, str) and READERS_SENTENCE.fullmatch(each)}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_sentences_for_readers_stand_in_notebooks_and_templates_alone(name):
+    if name.split(".")[0] not in SPEAK_TO_WHO_RUNS_A_COMMAND:
+        assert readers_sentences(modules()[name]) == set()
