@@ -139,7 +139,9 @@ def test_only_notebooks_hold_a_report():
 
 
 READERS_SENTENCE = re.compile(
-    r"[A-Z*].*\w \w+ \w.*[.?!]|.*\w \{\w+\}.*|.*\{\w+\}\S* \w.*", re.DOTALL
+    r"[A-Z*].*\w \w+ \w.*[.?!]"  # a sentence as it stands
+    r"|.*\w \{\w+\}.*|.*\{\w+\}\S* \w.*",  # or one to be filled
+    re.DOTALL,
 )
 SPEAK_TO_WHO_RUNS_A_COMMAND = {"cli", "drafts", "runs"}
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cjlib.answers import MARK
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
 from cjlib.runs.plan import Request
-from cjlib.runs.run import NotebookError, report
 from cjlib.runs.publication import ReportFolder
+from cjlib.runs.run import NotebookError, report
+from cjlib.tables import TABLES
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 
@@ -159,6 +161,24 @@ def test_a_notebook_that_breaks_its_promise_is_not_published(project):
     (project / "notebooks/09_missing_column.ipynb").unlink()
     with pytest.raises(NotebookError, match=r"tables/quality\.parquet is missing"):
         report(Request("tiny"))
+
+
+@pytest.mark.slow
+def test_what_the_log_cannot_answer_is_published_as_a_table_without_rows(project):
+    add(project, "unanswered")
+    folder = report(Request("tiny")).folder
+    for table in ("absorption", "stage_forecast"):
+        published = pd.read_parquet(folder / f"tables/{table}.parquet")
+        assert list(published) == TABLES[table]
+        assert published.empty
+        assert (folder / f"tables/{table}.csv").exists()
+    page = (folder / "09_unanswered.html").read_text()
+    assert "How do journeys end?" in page
+    assert "The picture shows" not in page
+    assert "the log has <b>one</b> stage".replace("<", "&lt;").replace(">", "&gt;") in page
+    executed = (folder / "09_unanswered.ipynb").read_text()
+    assert "The picture shows" in executed
+    assert MARK in executed
 
 
 @pytest.mark.slow
