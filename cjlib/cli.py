@@ -69,6 +69,7 @@ def check(dataset: str, source: str, as_of: str) -> None:
 
     Ends with 3 when more rows break a rule than the dataset file allows.
     """
+    from cjlib.forms import Wording, plain_table, table_texts
     from cjlib.log import open_log
 
     broken = None
@@ -78,18 +79,11 @@ def check(dataset: str, source: str, as_of: str) -> None:
     except ContractError as error:  # which says the same of the log, unless none could be read
         found = broken = error
     if hasattr(found, "quality"):
-        click.echo(quality_text(found.quality))
+        click.echo(plain_table(table_texts(found.quality, Wording()), "", ""))
         if found.rows["quarantined"]:
             click.echo(f"The quarantined rows, as read: {found.folder / 'quarantine.parquet'}")
     if broken:
         raise broken
-
-
-def quality_text(quality) -> str:
-    """Return a log's quality table (rule, rows, share, meaning) as text."""
-    from cjlib.forms import Wording, plain_table, table_texts
-
-    return plain_table(table_texts(quality, Wording()), "", "")
 
 
 @cli.command()
@@ -177,9 +171,7 @@ class Bar(Progress):
 
     def step(self, text: str) -> None:
         """Show what the run does now."""
-        from cjlib.forms import shortened
-
-        self.bar.set_description_str(shortened(text, 60))
+        self.bar.set_description_str(text if len(text) <= 60 else f"{text[:59]}…")
 
     def begin(self, cells: int) -> None:
         """Set the length of the bar."""

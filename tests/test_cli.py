@@ -169,9 +169,3 @@ def test_elsewhere_there_is_one_line_a_notebook(monkeypatch):
         progress.cell("01_event_log", 3, "Who came?")
         progress.ended(Outcome("01_event_log", 1, 1.23))
         assert sys.stderr.getvalue() == "01_event_log failed in 1.2 s\n"
-
-
-def test_the_quality_table_is_aligned():
-    table = pd.DataFrame([["read", 1234567, 1.0, "rows"], ["kept", 7, 0.001, ""]])
-    lines = cli.quality_text(table).splitlines()
-    assert lines[1].index("1,234,567") + 8 == lines[2].index("7")

@@ -217,16 +217,10 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """Return the commit of the code that ran, with a mark where files differ from it."""
-    place = Path(__file__).resolve().parent
+    place = str(Path(__file__).resolve().parent)
+    command = ["git", "-C", place, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

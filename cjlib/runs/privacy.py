@@ -12,7 +12,6 @@ import html.parser
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,20 +36,6 @@ _PHONES = (
 )
 
 
-@dataclass(frozen=True)
-class Leak:
-    """What was found where."""
-
-    file: str
-    kind: str  # "customer id", "e-mail address", "phone number"
-    text: str
-
-    def __str__(self) -> str:
-        """Return place, kind, and just enough of the text to look for it."""
-        shown = self.text[0] + "•" * min(len(self.text) - 2, 12) + self.text[-1]
-        return f"{self.file}: {self.kind} {shown}"
-
-
 def check(folder: Path, ids: ir.Table, *, known: str, every_file: bool) -> None:
     """Look through a report before it is published.
 
@@ -70,16 +55,17 @@ def check(folder: Path, ids: ir.Table, *, known: str, every_file: bool) -> None:
     PrivacyError
         Naming each page and what kind of thing it shows, the thing itself masked.
     """
-    leaks = list(_leaks(folder, ids, known, every_file))
+    leaks = sorted(set(_leaks(folder, ids, known, every_file)))
     if leaks:
-        lines = "\n".join(f"  {leak}" for leak in sorted(set(leaks), key=str)[:20])
+        lines = "\n".join(f"  {leak}" for leak in leaks[:20])
         raise PrivacyError(
             f"The report would have shown what must stay private; nothing was published.\n{lines}\n"
             "Map or clean these values in the source or the dataset file, or change the notebook."
         )
 
 
-def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterator[Leak]:
+def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterator[str]:
+    """Yield what was found where, with just enough of it to look for it."""
     passed = set(spans(known))
     candidates: dict[str, set[str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -88,7 +74,8 @@ def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterato
             content = path.read_text(encoding="utf-8")
             text = page_text(content) if path.suffix == ".html" else notebook_text(content)
             for found in {*_EMAIL.findall(text), *phone_numbers(text)}:
-                yield Leak(name, "e-mail address" if "@" in found else "phone number", found)
+                kind = "e-mail address" if "@" in found else "phone number"
+                yield f"{name}: {kind} {_masked(found)}"
             candidates[name] = set(spans(text)) - passed
         elif every_file and path.suffix in (".parquet", ".csv"):
             candidates[name] = {span for cell in _cells(path) for span in spans(cell)} - passed
@@ -98,7 +85,11 @@ def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterato
     raw = raw_ids(set().union(*candidates.values()), ids)
     for name, found in candidates.items():
         for text in found & raw:
-            yield Leak(name, "customer id", text)
+            yield f"{name}: customer id {_masked(text)}"
+
+
+def _masked(text: str) -> str:
+    return text[0] + "•" * min(len(text) - 2, 12) + text[-1]
 
 
 def _cells(path: Path) -> Iterator[str]:
