@@ -1,17 +1,15 @@
 """What an event log holds: how much, when, of what, by whom, and with which silences between."""
 
 import datetime as dt
-from dataclasses import dataclass
 
 import ibis
 import numpy as np
 import pandas as pd
 
+from cjlib.errors import Unanswerable
+from cjlib.journeys import with_journeys
 from cjlib.log import Log
-from cjlib.uncertainty import Interval, bucket_array, proportion
-
-DAY = 86_400
-"""Seconds."""
+from cjlib.uncertainty import bucket_array, proportion
 
 BEFORE = 13
 """Periods, a quarter of a year in weeks, that an end is held against."""
@@ -25,31 +23,13 @@ LEAST = 30
 SIDE = 8
 """Periods on either side of a change of level."""
 
-MATTERS = 0.1
-"""Share by which another inactivity must change the number of journeys to matter."""
-
 JUMP = 1.5
 """Least factor, up or down, of a change of level that gets a name."""
 
+MATTERS = 0.1
+"""Share by which another inactivity must change the number of journeys to matter."""
 
-@dataclass(frozen=True)
-class Change:
-    """Where the events of a log change their number.
-
-    Attributes
-    ----------
-    begins : Timestamp
-        The first period with the new level.
-    periods : int
-        How many of them the new level was seen in.
-    usual, then : float
-        The median number of events in a period before it and since.
-    """
-
-    begins: pd.Timestamp
-    periods: int
-    usual: float
-    then: float
+_CHANGE = ["begins", "periods", "events_before", "events_since", "verdict"]
 
 
 def activity(log: Log) -> pd.DataFrame:
@@ -61,33 +41,37 @@ def activity(log: Log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        period (its first day), events, customers, purchases; periods without events count 0.
+        period (its first day), events, customers, purchases, unit (``week`` or ``day``); periods
+        without events count 0.
+
+    Raises
+    ------
+    Unanswerable
+        There are fewer than two whole periods.
     """
     events = log.events
-    first, last = (
-        events.aggregate(first=events.timestamp.min(), last=events.timestamp.max())
-        .execute()
-        .iloc[0]
-    )
-    unit, step = ("W", "W-MON") if last - first >= pd.Timedelta(weeks=4) else ("D", "D")
-    counted = events.group_by(period=events.timestamp.truncate(unit)).agg(
+    ends = events.aggregate(first=events.timestamp.min(), last=events.timestamp.max())
+    first, last = ends.execute().iloc[0]
+    weekly = last - first >= pd.Timedelta(weeks=4)
+    counted = events.group_by(period=events.timestamp.truncate("W" if weekly else "D")).agg(
         events=events.count(),
         customers=events.customer_id.nunique(),
         purchases=events.purchase.cast("int64").sum(),
     )
     found = counted.execute().set_index("period")
     found.index = pd.to_datetime(found.index).as_unit("us")
+    step = "W-MON" if weekly else "D"
     periods = pd.date_range(found.index.min(), found.index.max(), freq=step, unit="us")
     table = found.reindex(periods, fill_value=0).rename_axis("period").reset_index()
-    if unit == "W":
-        whole = (table["period"] >= first.floor("D")) & (
-            table["period"] + pd.Timedelta(weeks=1) <= log.as_of.ceil("D")
-        )
-        table = table[whole].reset_index(drop=True)
-    return table
+    if weekly:
+        over = table["period"] + pd.Timedelta(weeks=1) <= log.as_of.ceil("D")
+        table = table[over & (table["period"] >= first.floor("D"))].reset_index(drop=True)
+    if len(table) < 2:
+        raise Unanswerable("the log covers too short a time to tell one day from another")
+    return table.assign(unit="week" if weekly else "day")
 
 
-def thin_end(table: pd.DataFrame) -> Change | None:
+def thin_end(table: pd.DataFrame) -> pd.DataFrame:
     """Find periods at the end in which hardly anything was recorded any more.
 
     The longest run of last periods of which each holds less than a fifth of the events that were
@@ -101,20 +85,22 @@ def thin_end(table: pd.DataFrame) -> Change | None:
 
     Returns
     -------
-    Change or None
+    DataFrame
+        One row, or none: begins (the first thin period), periods (how many there are),
+        events_before and events_since (medians per period), verdict (``lower``).
     """
     events = table["events"].to_numpy()
     for start in range(1, len(events)):
         before, end = events[max(start - BEFORE, 0) : start], events[start:]
-        usual = float(np.median(before))
+        usual = np.median(before)
         missing = usual * len(end) - end.sum()
         if end.max() < min(THIN * usual, before.min()) and missing >= LEAST:
-            return Change(table["period"].iloc[start], len(end), usual, float(np.median(end)))
-    return None
+            return _change(table, start, before, end)
+    return pd.DataFrame(columns=_CHANGE)
 
 
-def lasting_jump(table: pd.DataFrame) -> Change | None:
-    """Find the sharpest lasting change in the number of events.
+def lasting_change(table: pd.DataFrame) -> pd.DataFrame:
+    """Find the sharpest lasting change in the number of events, a thin end aside.
 
     Where all of 8 periods lie above, or all below, the 8 periods before them, and the larger of
     their medians is at least half as much again as the smaller; a single busy or empty period is
@@ -124,22 +110,31 @@ def lasting_jump(table: pd.DataFrame) -> Change | None:
     Parameters
     ----------
     table : DataFrame
-        Of :func:`activity`, without a thin end.
+        Of :func:`activity`.
 
     Returns
     -------
-    Change or None
+    DataFrame
+        One row, or none: begins (the first period of the new level), periods (8),
+        events_before and events_since (medians per period), verdict (``higher`` or ``lower``).
     """
-    events = table["events"].to_numpy()
-    widest, found = 1.0, None
+    whole = len(table) - thin_end(table)["periods"].sum()
+    events = table["events"].to_numpy()[:whole]
+    widest, found = 1.0, pd.DataFrame(columns=_CHANGE)
     for start in range(SIDE, len(events) - SIDE + 1):
         before, since = events[start - SIDE : start], events[start : start + SIDE]
         low, high = sorted([before, since], key=np.median)
         apart = (high.min() + 1) / (low.max() + 1)  # a level may be 0
         if apart > widest and np.median(high) >= JUMP * np.median(low):
-            usual, then = float(np.median(before)), float(np.median(since))
-            widest, found = apart, Change(table["period"].iloc[start], SIDE, usual, then)
+            widest, found = apart, _change(table, start, before, since)
     return found
+
+
+def _change(table: pd.DataFrame, start: int, before: np.ndarray, since: np.ndarray) -> pd.DataFrame:
+    usual, then = float(np.median(before)), float(np.median(since))
+    verdict = "higher" if then > usual else "lower"
+    row = (table["period"].iloc[start], len(since), usual, then, verdict)
+    return pd.DataFrame([row], columns=_CHANGE)
 
 
 def touchpoint_profile(log: Log) -> pd.DataFrame:
@@ -160,16 +155,13 @@ def touchpoint_profile(log: Log) -> pd.DataFrame:
         columns=["stage", "touchpoint"],
     )
     table = declared.merge(counted.execute(), how="outer", on=["stage", "touchpoint"])
-    table[["events", "customers"]] = table[["events", "customers"]].fillna(0).astype(int)
-    table["reach"] = table["customers"] / max(_customers(log), 1)
+    table = table.fillna({"events": 0, "customers": 0}).astype({"events": int, "customers": int})
+    table["reach"] = table["customers"] / _customers(log)
     table["role"] = table["stage"].map(log.stages.roles)
-    order = table["stage"].map(log.stages.positions)
-    table = table.assign(order=order).sort_values(
-        ["order", "customers", "touchpoint"], ascending=[True, False, True]
-    )
-    return table[["stage", "role", "touchpoint", "events", "customers", "reach"]].reset_index(
-        drop=True
-    )
+    table["position"] = table["stage"].map(log.stages.positions)
+    order = ["position", "customers", "touchpoint"]
+    table = table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+    return table[["stage", "role", "touchpoint", "events", "customers", "reach"]]
 
 
 def filled_columns(log: Log) -> pd.DataFrame:
@@ -180,24 +172,20 @@ def filled_columns(log: Log) -> pd.DataFrame:
     DataFrame
         column, declared, filled (share of kept events), touchpoints (how many ever fill it).
     """
-    events, optional = log.events, ("channel", "value", "sentiment", "event_id")
+    events = log.events
+    optional = {name: events[name] for name in ("channel", "value", "sentiment", "event_id")}
     counted = events.aggregate(
         events=events.count(),
-        **{column: events[column].count() for column in optional},
+        **{name: column.count() for name, column in optional.items()},
         **{
-            f"{column}_touchpoints": events.touchpoint.nunique(where=events[column].notnull())
-            for column in optional
+            f"{name}_touchpoints": events.touchpoint.nunique(where=column.notnull())
+            for name, column in optional.items()
         },
     )
     found = counted.execute().iloc[0]
     rows = [
-        (
-            column,
-            log.has(column),
-            found[column] / max(found["events"], 1),
-            int(found[f"{column}_touchpoints"]),
-        )
-        for column in optional
+        (name, log.has(name), found[name] / found["events"], int(found[f"{name}_touchpoints"]))
+        for name in optional
     ]
     return pd.DataFrame(rows, columns=["column", "declared", "filled", "touchpoints"])
 
@@ -208,23 +196,40 @@ def events_per_customer(log: Log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        events, customers; in order of events.
+        events, customers, share (of customers with so many events), share_up_to (with at most so
+        many); in order of events.
     """
     events = log.events
     each = events.group_by("customer_id").agg(n=events.count())
     counted = each.group_by(events=each.n).agg(customers=each.count())
-    return counted.order_by("events").execute()
+    table = counted.order_by("events").execute()
+    table["share"] = table["customers"] / table["customers"].sum()
+    return table.assign(share_up_to=table["share"].cumsum())
 
 
-def buyers(log: Log) -> tuple[int, int, Interval]:
-    """Return how many customers there are, how many bought, and their share with its interval."""
+def buyers(log: Log) -> pd.DataFrame:
+    """Count the customers and those who ever bought.
+
+    Returns
+    -------
+    DataFrame
+        One row: customers, buyers, share, share_lower, share_upper.
+    """
     events = log.events
     each = events.group_by("customer_id", "bucket").agg(bought=events.purchase.cast("int64").max())
     counted = each.group_by("bucket").agg(customers=each.count(), buyers=each.bought.sum())
-    table = counted.execute()
-    arrays = bucket_array(table, [], ["buyers", "customers"])
+    arrays = bucket_array(counted.execute(), [], ["buyers", "customers"])
+    bought, customers = arrays.sum(axis=0)
     share = proportion(arrays[:, 0], arrays[:, 1])
-    return int(table["customers"].sum()), int(table["buyers"].sum()), share
+    return pd.DataFrame(
+        {
+            "customers": [int(customers)],
+            "buyers": [int(bought)],
+            "share": [float(share.estimate)],
+            "share_lower": [float(share.lower)],
+            "share_upper": [float(share.upper)],
+        }
+    )
 
 
 def silences(log: Log) -> pd.DataFrame:
@@ -233,8 +238,12 @@ def silences(log: Log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        days (upper edge of a band, edges a constant factor apart), n, share_longer (share of
-        silences longer than that).
+        days (upper edge of a band, edges a constant factor apart), n.
+
+    Raises
+    ------
+    Unanswerable
+        No customer has two events.
     """
     events = log.events
     order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
@@ -243,9 +252,10 @@ def silences(log: Log) -> pd.DataFrame:
     gaps = gaps.filter(gaps.gap.notnull())
     band = (ibis.greatest(gaps.gap, 60).log2() * 2).ceil().cast("int64")
     counted = gaps.group_by(band=band).agg(n=gaps.count()).order_by("band").execute()
-    table = pd.DataFrame({"days": np.exp2(counted["band"] / 2) / DAY, "n": counted["n"]})
-    table["share_longer"] = 1 - table["n"].cumsum() / max(table["n"].sum(), 1)
-    return table
+    if counted.empty:
+        raise Unanswerable("no customer has two events, so there is no silence to look at")
+    seconds_per_day = 86_400
+    return pd.DataFrame({"days": np.exp2(counted["band"] / 2) / seconds_per_day, "n": counted["n"]})
 
 
 def journeys_by_inactivity(log: Log, factors: tuple[float, ...] = (0.5, 1.0, 2.0)) -> pd.DataFrame:
@@ -255,48 +265,33 @@ def journeys_by_inactivity(log: Log, factors: tuple[float, ...] = (0.5, 1.0, 2.0
     ----------
     log : Log
     factors : tuple of float
-        Multiples of the declared inactivity.
+        Multiples of the declared inactivity, 1 among them.
 
     Returns
     -------
     DataFrame
-        inactivity_days, journeys, per_customer, with_purchase (share of journeys).
+        factor, inactivity_days, journeys, per_customer, share_with_purchase (of journeys), change
+        (of the number of journeys, as a share of the declared), verdict (``declared``; ``more`` or
+        ``fewer`` where the change is above a tenth, else ``same``).
     """
-    events, rows = log.events, []
-    order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
-    seconds = events.timestamp.epoch_seconds()
-    steps = events.select(
-        "customer_id", "purchase", "timestamp", "line", gap=seconds - seconds.lag().over(order)
-    )
-    customers = max(_customers(log), 1)
+    steps = log.events.select("customer_id", "timestamp", "line", "stage", "purchase")
+    rows = []
     for factor in factors:
-        patience: dt.timedelta = log.dataset.journey.inactivity * factor
-        begins = (steps.gap > patience.total_seconds()).fill_null(True)
-        running = ibis.cumulative_window(
-            group_by="customer_id", order_by=[steps.timestamp, steps.line]
-        )
-        numbered = steps.mutate(journey=begins.cast("int64").sum().over(running))
+        inactivity: dt.timedelta = log.dataset.journey.inactivity * factor
+        numbered = with_journeys(steps, inactivity)
         each = numbered.group_by("customer_id", "journey").agg(
             bought=numbered.purchase.cast("int64").max()
         )
-        total, bought = each.aggregate(n=each.count(), b=each.bought.sum()).execute().iloc[0]
-        days = patience / dt.timedelta(days=1)
-        rows.append((days, int(total), total / customers, bought / max(total, 1)))
-    columns = ["inactivity_days", "journeys", "per_customer", "with_purchase"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def choice_matters(choices: pd.DataFrame) -> bool:
-    """Return whether another inactivity changes the number of journeys by more than a tenth.
-
-    Parameters
-    ----------
-    choices : DataFrame
-        Of :func:`journeys_by_inactivity`, what is declared in the middle.
-    """
-    journeys = choices["journeys"].to_numpy()
-    declared = journeys[len(journeys) // 2]
-    return bool((np.abs(journeys - declared) > MATTERS * declared).any())
+        total, bought = each.aggregate(n=each.count(), bought=each.bought.sum()).execute().iloc[0]
+        rows.append((factor, inactivity / dt.timedelta(days=1), int(total), bought / total))
+    columns = ["factor", "inactivity_days", "journeys", "share_with_purchase"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(3, "per_customer", table["journeys"] / _customers(log))
+    declared = table.loc[table["factor"] == 1, "journeys"].item()
+    table["change"] = table["journeys"] / declared - 1
+    verdicts = {"declared": table["factor"] == 1, "more": table["change"] > MATTERS}
+    verdicts["fewer"] = table["change"] < -MATTERS
+    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), "same"))
 
 
 def _customers(log: Log) -> int:

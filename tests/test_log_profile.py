@@ -1,13 +1,11 @@
-import datetime as dt
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import log_profile
+from cjlib import log_profile, plots
+from cjlib.errors import Unanswerable
 from cjlib.log import open_log
-from cjlib.plots import log as plots_log
 
 TEXT = """
 name: small
@@ -60,9 +58,14 @@ def weeks(*events):
 
 def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
     table = weeks(*[400, 380, 420, 410] * 5, 250, 20, 2, 4, 0)
-    found = log_profile.thin_end(table)
-    assert (found.begins, found.periods) == (table["period"].iloc[21], 4)
-    assert (found.usual, found.then) == (400, 3)
+    (found,) = log_profile.thin_end(table).to_dict("records")
+    assert found == {
+        "begins": table["period"].iloc[21],
+        "periods": 4,
+        "events_before": 400,
+        "events_since": 3,
+        "verdict": "lower",
+    }
 
 
 @pytest.mark.parametrize(
@@ -78,33 +81,37 @@ def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
     ],
 )
 def test_an_end_like_what_came_before_is_not_thin(events):
-    assert log_profile.thin_end(weeks(*events)) is None
+    assert log_profile.thin_end(weeks(*events)).empty
 
 
 def test_a_level_that_drops_or_rises_for_good_is_found_where_it_does():
     high, low = [2900, 3000, 3100, 2800] * 4, [700, 600, 650, 620] * 4
     table = weeks(*high, *low)
-    found = log_profile.lasting_jump(table)
-    assert found.begins == table["period"].iloc[16]
-    assert (found.usual, found.then) == (2950, 635)
-    assert log_profile.lasting_jump(weeks(*low, *high)).then == 2950
+    found = log_profile.lasting_change(table).iloc[0]
+    assert (found["begins"], found["verdict"]) == (table["period"].iloc[16], "lower")
+    assert (found["events_before"], found["events_since"]) == (2950, 635)
+    assert log_profile.lasting_change(weeks(*low, *high))["verdict"].tolist() == ["higher"]
 
 
-def test_chance_seasons_and_single_weeks_are_no_lasting_jump():
+def test_an_end_that_is_thin_is_no_lasting_change():
+    table = weeks(*[400, 380, 420, 410] * 5, *[20, 2, 4, 0] * 2)
+    assert len(log_profile.thin_end(table)) == 1
+    assert log_profile.lasting_change(table).empty
+
+
+def test_chance_seasons_and_single_weeks_are_no_lasting_change():
     rng = np.random.default_rng(2)
-    found = [
-        log_profile.lasting_jump(weeks(*rng.negative_binomial(5, 0.05, 60))) for _ in range(60)
-    ]
-    assert sum(jump is not None for jump in found) <= 3
-    assert log_profile.lasting_jump(weeks(*[100, 110] * 10, 900, *[105, 95] * 10)) is None
-    assert log_profile.lasting_jump(weeks(*[100, 101] * 8, *[130, 131] * 8)) is None  # too small
-    assert log_profile.lasting_jump(weeks(*[100] * 7, *[300] * 7)) is None  # too short
+    chance = [weeks(*rng.negative_binomial(5, 0.05, 60)) for _ in range(60)]
+    assert sum(len(log_profile.lasting_change(table)) for table in chance) <= 3
+    assert log_profile.lasting_change(weeks(*[100, 110] * 10, 900, *[105, 95] * 10)).empty
+    assert log_profile.lasting_change(weeks(*[100, 101] * 8, *[130, 131] * 8)).empty  # too small
+    assert log_profile.lasting_change(weeks(*[100] * 7, *[300] * 7)).empty  # too short
 
 
 def test_the_end_of_a_log_on_disk_is_found_from_its_weeks(shared_data):
     log = open_log("olist", source=str(shared_data("olist")), as_of="2018-10-22")
-    activity = log_profile.activity(log)
-    assert log_profile.thin_end(activity).begins == pd.Timestamp("2018-09-03")
+    found = log_profile.thin_end(log_profile.activity(log))
+    assert found["begins"].tolist() == [pd.Timestamp("2018-09-03")]
 
 
 def test_touchpoints_come_in_order_of_their_stages_with_those_never_met(log):
@@ -122,54 +129,53 @@ def test_columns_are_filled_as_counted_by_hand(log):
 
 
 def test_customers_and_buyers_are_counted_once_each(log):
-    customers, bought, share = log_profile.buyers(log)
-    assert (customers, bought) == (4, 2)
-    assert share.lower < share.estimate == 0.5 < share.upper
+    (found,) = log_profile.buyers(log).to_dict("records")
+    assert (found["customers"], found["buyers"]) == (4, 2)
+    assert found["share_lower"] < found["share"] == 0.5 < found["share_upper"]
+
+
+def test_customers_are_told_by_their_number_of_events(log):
     table = log_profile.events_per_customer(log)
     assert dict(zip(table["events"], table["customers"], strict=True)) == {1: 2, 2: 1, 3: 1}
+    assert table["share_up_to"].tolist() == [0.5, 0.75, 1]
 
 
 def test_silences_add_up_and_lie_in_their_bands(log):
     table = log_profile.silences(log)
     assert table["n"].sum() == 3
-    assert table["share_longer"].iloc[-1] == pytest.approx(0)
     for gap in (1, 23, 12):
         assert ((table["days"] >= gap) & (table["days"] / np.sqrt(2) < gap)).any()
 
 
 def test_journeys_under_the_declared_inactivity_are_those_of_the_log(log):
-    table = log_profile.journeys_by_inactivity(log).set_index("inactivity_days")
-    assert table.loc[10.0, "journeys"] == log.journeys.count().execute() == 6
-    assert table.loc[20.0, "journeys"] == 5
-    assert table.loc[10.0, "with_purchase"] == pytest.approx(2 / 6)
-    assert log.dataset.journey.inactivity == dt.timedelta(days=10)
+    table = log_profile.journeys_by_inactivity(log).set_index("factor")
+    assert table["inactivity_days"].tolist() == [5, 10, 20]
+    assert table.loc[1, "journeys"] == log.journeys.count().execute() == 6
+    assert table.loc[2, "journeys"] == 5
+    assert table.loc[1, "share_with_purchase"] == pytest.approx(2 / 6)
+    assert table["verdict"].tolist() == ["same", "declared", "fewer"]
 
 
-@pytest.mark.parametrize(("journeys", "matters"), [([102, 100, 49], True), ([110, 100, 91], False)])
-def test_an_inactivity_matters_where_another_changes_the_journeys(journeys, matters):
-    assert log_profile.choice_matters(pd.DataFrame({"journeys": journeys})) == matters
+def test_a_log_too_short_to_draw_or_without_silences_says_so(tmp_path):
+    (tmp_path / "small.yml").write_text(TEXT)
+    (tmp_path / "small.csv").write_text("who,at,what,amount\na,2024-01-01,buy,5\n")
+    log = open_log(tmp_path / "small.yml")
+    with pytest.raises(Unanswerable, match="too short a time"):
+        log_profile.activity(log)
+    with pytest.raises(Unanswerable, match="no customer has two events"):
+        log_profile.silences(log)
 
 
 def test_pictures_return_their_axes_and_name_their_units(log):
-    _, axes = plt.subplots(1, 4)
-    labels = {stage: log.label(stage) for stage in log.stages.names}
-    plots_log.plot_rows(
-        pd.DataFrame({"rule": ["read", "kept", "bad_quoting"], "rows": [3, 2, 1]}), ax=axes[0]
-    )
-    plots_log.plot_activity(log_profile.activity(log), "customers", ax=axes[1])
-    plots_log.plot_touchpoints(log_profile.touchpoint_profile(log), labels, ax=axes[2])
-    drawn = plots_log.plot_silences(log_profile.silences(log), 10.0, ax=axes[3])
-    assert drawn is axes[3]
-    many = pd.DataFrame({"touchpoint": [f"t{i}" for i in range(30)], "customers": range(30)})
-    many = many.assign(stage="awareness", role="before", reach=many["customers"] / 30)
+    curves = plots.activity_curves(log_profile.activity(log))
+    assert [ax.get_title().split(" per ")[1] for ax in curves] == ["week"] * 3
+    profile = log_profile.touchpoint_profile(log)
+    reach = plots.touchpoint_reach(profile, label=log.label)
+    assert [text.get_text() for text in reach.get_yticklabels()] == ["look", "never", "buy"]
+    assert [patch.get_width() for patch in reach.patches[:3]] == [0.75, 0, 0.5]
+    assert "share of all customers" in reach.get_xlabel()
     _, ax = plt.subplots()
-    names = [
-        text.get_text()
-        for text in plots_log.plot_touchpoints(many, labels, ax=ax).get_yticklabels()
-    ]
-    assert names == [f"t{i}" for i in range(6, 30)]
-    assert axes[0].get_xlabel() == "rows left out"
-    assert "week" in axes[1].get_title()
-    assert "share of all" in axes[2].get_xlabel()
-    assert "10 days" in axes[3].get_title()
+    inactivity = log.dataset.journey.inactivity
+    assert plots.silence_lengths(log_profile.silences(log), inactivity, ax=ax) is ax
+    assert ax.get_lines()[0].get_xdata()[0] == 10
     plt.close("all")
