@@ -221,15 +221,9 @@ def buyers(log: Log) -> pd.DataFrame:
     arrays = bucket_array(counted.execute(), [], ["buyers", "customers"])
     bought, customers = arrays.sum(axis=0)
     share = proportion(arrays[:, 0], arrays[:, 1])
-    return pd.DataFrame(
-        {
-            "customers": [int(customers)],
-            "buyers": [int(bought)],
-            "share": [float(share.estimate)],
-            "share_lower": [float(share.lower)],
-            "share_upper": [float(share.upper)],
-        }
-    )
+    row = [int(customers), int(bought), *map(float, (share.estimate, share.lower, share.upper))]
+    columns = ["customers", "buyers", "share", "share_lower", "share_upper"]
+    return pd.DataFrame([row], columns=columns)
 
 
 def silences(log: Log) -> pd.DataFrame:
@@ -270,8 +264,8 @@ def journeys_by_inactivity(log: Log, factors: tuple[float, ...] = (0.5, 1.0, 2.0
     Returns
     -------
     DataFrame
-        factor, inactivity_days, journeys, per_customer, share_with_purchase (of journeys), change
-        (of the number of journeys, as a share of the declared), verdict (``declared``; ``more`` or
+        factor, inactivity_days, journeys, journeys_per_customer, share_with_purchase, change
+        (of their number, as a share of that declared), verdict (``declared``; ``more`` or
         ``fewer`` where the change is above a tenth, else ``same``).
     """
     steps = log.events.select("customer_id", "timestamp", "line", "stage", "purchase")
@@ -286,7 +280,7 @@ def journeys_by_inactivity(log: Log, factors: tuple[float, ...] = (0.5, 1.0, 2.0
         rows.append((factor, inactivity / dt.timedelta(days=1), int(total), bought / total))
     columns = ["factor", "inactivity_days", "journeys", "share_with_purchase"]
     table = pd.DataFrame(rows, columns=columns)
-    table.insert(3, "per_customer", table["journeys"] / _customers(log))
+    table.insert(3, "journeys_per_customer", table["journeys"] / _customers(log))
     declared = table.loc[table["factor"] == 1, "journeys"].item()
     table["change"] = table["journeys"] / declared - 1
     verdicts = {"declared": table["factor"] == 1, "more": table["change"] > MATTERS}

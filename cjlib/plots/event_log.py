@@ -45,7 +45,7 @@ def activity_curves(activity: pd.DataFrame, *, axes: np.ndarray | None = None) -
         ax.fill_between(activity["period"], activity[column], color=ACCENT, alpha=0.12, linewidth=0)
         ax.set_ylim(bottom=0)
         ax.margins(x=0.01)
-        locator = AutoDateLocator(maxticks=9)
+        locator = AutoDateLocator(maxticks=6)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
