@@ -196,22 +196,17 @@ def _prepare(
             con, dataset, scratch, lambda rows: progress(f"reading the source: {rows:,} rows")
         )
         progress("reading times, numbers and touchpoints")
-        rows = _stored(con, events.typed(raw, dataset), scratch / "typed.parquet")
-        as_of = _as_of(rows, dataset)
-        rows = events.not_after(rows, as_of)
-        progress("looking for duplicates")
-        repeated = _stored(con, events.repeats(rows, dataset), scratch / "repeats.parquet")
-        rows = events.judged(rows, repeated)
+        rows, as_of = judged_rows(con, raw, dataset, scratch)
         quality = events.quality_table(rows)
-        _stored(con, events.quarantine(raw, rows), scratch / "quarantine.parquet")
+        stored(con, events.quarantine(raw, rows), scratch / "quarantine.parquet")
         progress("finding journeys and stage visits")
         kept = rows.filter(rows.rule.isnull()).drop("rule", "content").rename(line="_row")
         kept = journeys.with_buckets(kept)
         kept = journeys.with_journeys(kept, dataset.journey.inactivity)
-        kept = _stored(con, kept, scratch / "events.parquet")
+        kept = stored(con, kept, scratch / "events.parquet")
         visits = journeys.stage_visits(kept, as_of, dataset.journey.inactivity)
-        visits = _stored(con, visits, scratch / "visits.parquet")
-        _stored(con, journeys.journey_table(visits), scratch / "journeys.parquet")
+        visits = stored(con, visits, scratch / "visits.parquet")
+        stored(con, journeys.journey_table(visits), scratch / "journeys.parquet")
         if dataset.customers is not None:
             read_attributes(con, dataset).to_parquet(str(scratch / "customers.parquet"))
         for part in ("raw", "typed", "repeats"):
@@ -222,7 +217,34 @@ def _prepare(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _stored(con: BaseBackend, table: ir.Table, path: Path) -> ir.Table:
+def judged_rows(
+    con: BaseBackend, raw: ir.Table, dataset: Dataset, scratch: Path
+) -> tuple[ir.Table, pd.Timestamp]:
+    """Return the rows of a source, typed and each with what became of it, and the moment.
+
+    Parameters
+    ----------
+    con : BaseBackend
+    raw : Table
+        Of `cjlib.reading.sources.read_source`.
+    dataset : Dataset
+    scratch : Path
+        A folder for what is computed once.
+
+    Returns
+    -------
+    rows : Table
+        Of `cjlib.reading.events.judged`.
+    as_of : Timestamp
+    """
+    rows = stored(con, events.typed(raw, dataset), scratch / "typed.parquet")
+    as_of = _as_of(rows, dataset)
+    rows = events.not_after(rows, as_of)
+    repeated = stored(con, events.repeats(rows, dataset), scratch / "repeats.parquet")
+    return events.judged(rows, repeated), as_of
+
+
+def stored(con: BaseBackend, table: ir.Table, path: Path) -> ir.Table:
     """Write a table and return it as read back, so that nothing is computed twice."""
     table.to_parquet(str(path))
     return con.read_parquet(str(path))

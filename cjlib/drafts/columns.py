@@ -1,14 +1,13 @@
 """Which column of an undescribed log holds what: names propose, content decides."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
 from cjlib.dataset_file import Columns, Quality
-from cjlib.drafts.content import Content, mixed_formats, scale_of
-from cjlib.drafts.guess import columns_by_name, currency_in, feeling, plain, stage_of, words
-from cjlib.drafts.page import some
+from cjlib.drafts.contents import Content, scale_of
+from cjlib.drafts.names import columns_by_name, currency_in, feeling, parts, words
 from cjlib.errors import ContractError
 from cjlib.reading.sources import OWN
 from cjlib.timestamps import read_time
@@ -27,13 +26,18 @@ class Column:
         The source's name for it.
     options : dict
         Further keys of the dataset file, such as ``format`` or ``scale``.
-    checks : list of str
-        What is not plain about it.
+    checks : dict of str to list of str
+        What is not plain about it: questions of ``words.yml``, each with the names it lists.
     """
 
     name: str
     options: dict = field(default_factory=dict)
-    checks: list[str] = field(default_factory=list)
+    checks: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def declared(self) -> str | dict:
+        """What a dataset file says of it."""
+        return {"column": self.name} | self.options if self.options else self.name
 
 
 class ColumnGuess:
@@ -50,7 +54,7 @@ class ColumnGuess:
     ----------
     rows : int
         Rows of the log.
-    content : dict of str to Content
+    contents : dict of str to Content
         A sample of each column of the source.
     columns : dict of str to Column
         By meaning, in the order of a dataset file; each column has one meaning at most.
@@ -59,22 +63,18 @@ class ColumnGuess:
     def __init__(self, raw: ir.Table, place: str):
         self.raw, self.place = raw, place
         self.rows = int(raw.count().execute())
-        self.content = self._sample()
-        guesses = {
-            "timestamp": self._timestamp,
-            "customer_id": self._customer_id,
-            "touchpoint": self._touchpoint,
-            "event_id": self._event_id,
-            "value": self._value,
-            "sentiment": self._sentiment,
-            "channel": self._channel,
+        self.contents = self._sample()
+        self.free = list(self.contents)
+        found = {
+            "timestamp": self._timestamp(),
+            "customer_id": self._customer_id(),
+            "touchpoint": self._named("touchpoint", lambda content: content.is_labels(10_000)),
+            "event_id": self._named("event_id", self._tells_events_apart),
+            "value": self._value(),
+            "sentiment": self._sentiment(),
+            "channel": self._named("channel", lambda content: content.is_labels(100)),
         }
-        found: dict[str, Column] = {}
-        for meaning, guess in guesses.items():
-            used = {column.name for column in found.values()}
-            if column := guess([name for name in self.content if name not in used]):
-                found[meaning] = column
-        self.columns = {key: found[key] for key in Columns.model_fields if key in found}
+        self.columns = {key: found[key] for key in Columns.model_fields if found[key]}
 
     def _sample(self) -> dict[str, Content]:
         names = [name for name in self.raw.columns if name not in OWN]
@@ -92,147 +92,116 @@ class ColumnGuess:
             for name in names
         }
 
-    def _named(
-        self, meaning: str, free: Iterable[str], fits: Callable[[Content], bool]
-    ) -> Column | None:
-        """Return the column whose name says a meaning and whose content fits it."""
-        names = [name for name in columns_by_name(meaning, free) if fits(self.content[name])]
+    def _named(self, meaning: str, fits: Callable[[Content], bool]) -> Column | None:
+        """Take the column whose name says a meaning and whose content fits it, if there is one."""
+        names = columns_by_name(meaning, self.free)
+        names = [name for name in names if fits(self.contents[name])]
         if not names:
             return None
-        return Column(names[0], checks=[f"or {some(names[1:], 3)}?"] if names[1:] else [])
+        return self._taken(names[0], {"another": names[1:]} if names[1:] else {})
+
+    def _taken(self, name: str, checks: dict[str, list[str]]) -> Column:
+        self.free.remove(name)
+        return Column(name, checks=checks)
+
+    def _tells_events_apart(self, content: Content) -> bool:
+        return content.total > 0.9 * self.rows and not content.formats
 
     # -- time -----------------------------------------------------------------------------------
 
-    def _timestamp(self, free: list[str]) -> Column:
-        column = self._named("timestamp", free, lambda content: bool(content.formats))
+    def _timestamp(self) -> Column:
+        column = self._named("timestamp", lambda content: bool(content.formats))
         if not column:
-            column = self._named("timestamp", free, lambda c: bool(mixed_formats(c.distinct)))
-        if not column:
-            by_content = [name for name in free if self.content[name].formats]
-            if not by_content:
+            times = [name for name in self.free if self.contents[name].formats]
+            if not times:
                 raise ContractError(
                     f"{self.place}: no column holds times in a known form with four-digit years "
-                    f"(its columns: {some(free, 20)}); write the dataset file by hand, see "
-                    "data/README.md"
+                    f"(its columns: {', '.join(map(repr, self.free[:20]))}); write the dataset "
+                    "file by hand, see data/README.md"
                 )
-            column = Column(by_content[0], checks=["is this the time of the event?"])
-        content = self.content[column.name]
-        formats = self._most_readable(column, content.formats[:4])
-        if not formats:
-            formats = mixed_formats(content.distinct)
-            column.checks.append("several forms of time, tried in this order; is it right?")
+            column = self._taken(times[0], {"time": []})
+        formats = self.contents[column.name].formats
+        text = self.raw[column.name].strip().fill_null("")
+        if len(formats) > 1:
+            column.checks["formats"] = []
+        elif twin := _swapped(formats[0]):
+            read = [read_time(text, [form])[0].count() for form in (*formats, twin)]
+            here, there = self.raw.agg(here=read[0], there=read[1]).execute().iloc[0]
+            formats = [twin] if there > here else formats
+            if here == there:
+                column.checks["day_or_month"] = [twin]
         formats = [form for form in formats if form]  # "" is ISO 8601, which needs no format
         if formats:
             column.options["format"] = formats[0] if len(formats) == 1 else formats
-        local, offset = read_time(self._text(column), formats)
+        local, offset = read_time(text, formats)
         zoneless = local.notnull() & offset.isnull()
         if self.raw.agg(some=zoneless.any()).execute()["some"].iloc[0]:
             column.options["timezone"] = "UTC"
             if not any(form.endswith("UTC") for form in formats):
-                column.checks.append("times without a zone; on whose clocks, e.g. Europe/Madrid?")
+                column.checks["zone"] = []
         return column
 
-    def _text(self, column: Column) -> ir.StringValue:
-        return self.raw[column.name].strip().fill_null("")
+    # -- who ------------------------------------------------------------------------------------
 
-    def _most_readable(self, column: Column, formats: list[str]) -> list[str]:
-        """Return the format that reads most of all rows; say where two read as many."""
-        if len(formats) < 2:
-            return formats
-        counts = {
-            str(place): read_time(self._text(column), [form] if form else [])[0].count()
-            for place, form in enumerate(formats)
-        }
-        read = self.raw.agg(**counts).execute().iloc[0].tolist()
-        best, other = sorted(range(len(formats)), key=lambda place: -read[place])[:2]
-        if read[best] == read[other]:
-            column.checks.append(f'"{formats[other]}" reads as well; day or month first?')
-        return [formats[best]]
-
-    # -- who and what ---------------------------------------------------------------------------
-
-    def _customer_id(self, free: list[str]) -> Column:
-        column = self._named("customer_id", free, lambda content: bool(content.values))
+    def _customer_id(self) -> Column:
+        column = self._named("customer_id", lambda content: bool(content.values))
         if not column:
-            repeating = [name for name in free if self._repeats(self.content[name])]
-            named = [name for name in free if plain(name).endswith("id")]
-            both = [name for name in repeating if name in named]
-            candidates = both or named or repeating or free
-            best = max(candidates, key=lambda name: self.content[name].total, default=None)
-            if best is None:
+            if not self.free:
                 raise ContractError(
                     f"{self.place}: has one column only; a log needs a customer and a time"
                 )
-            column = Column(best, checks=["no column is named like a customer; is this the one?"])
-        content = self.content[column.name]
+            coming_back = [name for name in self.free if self._comes_back(self.contents[name])]
+            ids = [name for name in self.free if "id" in parts(name)]
+            likely = [name for name in coming_back if name in ids] or ids or coming_back
+            best = max(likely or self.free, key=lambda name: self.contents[name].total)
+            column = self._taken(best, {"customer": []})
+        content = self.contents[column.name]
         if content.total > 0.95 * self.rows > 20:
-            column.checks.append("nearly every row has its own; is it a customer, or an event?")
+            column.checks["customer_or_event"] = []
         if sum("@" in value for value in content.values) > 0.01 * len(content.values):
-            column.checks.append("holds e-mail addresses; think of customer_ids: hash below")
+            column.checks["mail"] = []
         return column
 
-    def _repeats(self, content: Content) -> bool:
+    def _comes_back(self, content: Content) -> bool:
         """Return whether values come back as customers do, and are no times or amounts."""
         amounts = any("." in value or "," in value for value in content.values[:100])
-        return (
-            1.2 <= self.rows / max(content.total, 1) <= 2_000
-            and not content.formats
-            and not (content.decimal and amounts)
-        )
-
-    def _touchpoint(self, free: list[str]) -> Column | None:
-        def named_well(content: Content) -> bool:
-            return bool(content.values) and content.decimal is None and not content.formats
-
-        def tells(name: str) -> bool:
-            content = self.content[name]
-            if not content.is_labels(60) or {*plain(name).split("_")} & {*words()["states"]}:
-                return False  # a state that a row ended in is no event with a time
-            known = {value for value in content.distinct if stage_of(value)}
-            return 2 * sum(value in known for value in content.values) > len(content.values)
-
-        if column := self._named("touchpoint", free, named_well):
-            return column
-        found = [name for name in free if tells(name)]
-        return Column(found[0], checks=["does it tell what happened?"]) if found else None
-
-    def _event_id(self, free: list[str]) -> Column | None:
-        def unique(content: Content) -> bool:
-            return content.total > 0.9 * self.rows and not content.formats
-
-        return self._named("event_id", free, unique)
-
-    def _channel(self, free: list[str]) -> Column | None:
-        return self._named("channel", free, lambda content: content.is_labels(100))
+        often = 1.2 <= self.rows / max(content.total, 1) <= 2_000
+        return often and not content.formats and not (content.decimal and amounts)
 
     # -- numbers and feelings -------------------------------------------------------------------
 
-    def _value(self, free: list[str]) -> Column | None:
-        column = self._named("value", free, lambda content: content.decimal is not None)
-        if not column:
-            return None
-        if self.content[column.name].decimal == ",":
-            column.options["decimal"] = ","
-        if {"price", "precio", "preu", "unit"} & {*plain(column.name).split("_")}:
-            column.checks.append("is it what the whole event is worth, or a price per piece?")
-        if not currency_in(column.name):
-            column.checks.append("in which currency? add a line such as currency: EUR")
+    def _value(self) -> Column | None:
+        column = self._named("value", lambda content: content.decimal is not None)
+        if column:
+            if self.contents[column.name].decimal == ",":
+                column.options["decimal"] = ","
+            if parts(column.name) & {*words()["prices"]}:
+                column.checks["price"] = []
+            if not currency_in(column.name):
+                column.checks["currency"] = []
         return column
 
-    def _sentiment(self, free: list[str]) -> Column | None:
-        column = self._named(
-            "sentiment", free, lambda content: content.is_scale or content.is_labels(12)
-        )
+    def _sentiment(self) -> Column | None:
+        def feels(content: Content) -> bool:
+            return content.is_labels(12) or (content.decimal == "." and len(content.distinct) > 1)
+
+        column = self._named("sentiment", feels)
         if not column:
             return None
-        content = self.content[column.name]
-        if content.is_scale:
-            column.options["scale"], plainly = scale_of(content.numbers)
+        content = self.contents[column.name]
+        if content.decimal:
+            column.options["scale"], plainly = scale_of(content.values)
             if not plainly:
-                column.checks.append("from the worst to the best number of the scale?")
+                column.checks["scale"] = []
             return column
         feelings = {label: feeling(label) for label in content.distinct}
         column.options["labels"] = {label: score or 0 for label, score in feelings.items()}
         if unknown := [label for label, score in feelings.items() if score is None]:
-            column.checks.append(f"from -1 (bad) to 1 (good), what is {some(unknown)}?")
+            column.checks["feelings"] = unknown
         return column
+
+
+def _swapped(form: str) -> str:
+    """Return a time format with day and month in each other's place; nothing where one is named."""
+    swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
+    return swapped if swapped != form and not form.startswith("%Y") else ""

@@ -1,38 +1,42 @@
 """A first dataset file for a log that nobody has described yet: the library behind ``cj new``.
 
 Nothing in a draft is final. What is not plain from the log is marked ``# CHECK`` with what to
-decide; once those lines are settled, the file passes ``cj check``.
+decide; once those lines are settled, the file passes ``cj check``. Its words stand in
+``templates/dataset.yml.j2`` and ``drafts/words.yml``.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import ibis
 import pandas as pd
+import yaml
 
-from cjlib.dataset import load_dataset
-from cjlib.dataset_file import Columns, Quality
-from cjlib.drafts.facts import CONSTANT, DraftLog
-from cjlib.drafts.guess import (
-    currency_in,
-    looks_hostile,
-    match,
-    plain,
-    purchases_among,
-    stage_of,
-    words,
-)
-from cjlib.drafts.page import Page, flow, quoted, some
-from cjlib.drafts.sniff import Layout, sniff
+from cjlib.dataset import connect, load_dataset
+from cjlib.dataset_file import Columns, Dataset, Quality
+from cjlib.drafts.columns import ColumnGuess
+from cjlib.drafts.layout import Layout, find_layout
+from cjlib.drafts.names import currency_in, match, plain, purchases_among, stage_of, words
+from cjlib.drafts.pace import edges, pace
+from cjlib.log import judged_rows, stored
+from cjlib.reading.events import quality_table, typed
+from cjlib.reading.sources import read_source
 from cjlib.stages import load_stage_model, ready_made
 
+CONSTANT = "purchase"  # the one touchpoint of a log that has no column for it
 LISTED = 100  # touchpoints that a draft lists, most frequent first
 LONGEST = 200  # characters of a name that is still a touchpoint's
 TOLERATED = Quality().max_quarantined
 NOTABLE = 0.001  # share of repeated rows worth a question
+_HOSTILE = re.compile(r"^\s*[=+\-@]|[<>\x00-\x1f]")  # code or a formula, not a touchpoint
+_BARE = re.compile(r"(?!(y|n|yes|no|on|off|true|false|null)$)[a-z_][a-z0-9_]*", re.I | re.A)
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class Draft:
     ----------
     text : str
         The file, YAML.
-    unsure : list of str
-        What is marked ``# CHECK`` in it: line number, the line, what to check.
     """
 
     text: str
-    unsure: list[str]
+
+    @property
+    def unsure(self) -> list[str]:
+        """The lines marked ``# CHECK``, with their numbers."""
+        lines = enumerate(self.text.splitlines(), start=1)
+        return [f"line {number}: {line.strip()}" for number, line in lines if "# CHECK: " in line]
 
 
 def draft_dataset(
@@ -84,135 +91,162 @@ def draft_dataset(
         The file is empty or damaged, or no column of it holds times.
     """
     path = Path(os.path.abspath(Path(log_path).expanduser()))
-    layout = sniff(path)
+    layout = find_layout(path)
     name = plain(name or path.name.split(".")[0])[:64].strip("_") or "my_log"
     source = Path(os.path.relpath(path, folder or path.parent)).as_posix()
-    page = Page()
+    facts = {"name": name, "source": source, "layout": layout}
     with TemporaryDirectory(prefix="cj_draft_") as scratch:
-        log = DraftLog(path, layout, Path(scratch), progress)
-        _write_head(page, name, source, layout)
-        _write_columns(page, log)
-        _write_touchpoints(page, log)
-        progress("trying the draft on the log")
-        trial = Path(scratch) / "draft.yml"
-        trial.write_text(page.text, encoding="utf-8")
-        _write_quality(page, log, log.quality(load_dataset(trial, source=str(path))))
-    return Draft(page.text, page.unsure)
+        return Draft(_drafted(path, facts, Path(scratch), progress))
 
 
-def _write_head(page: Page, name: str, source: str, layout: Layout) -> None:
-    page.add("# Drafted from the log. Settle every line marked CHECK, then run cj check on it.")
-    page.add(f"name: {quoted(name)}")
-    page.add(f"title: {quoted(name.replace('_', ' ').capitalize())}")
-    page.add(f"source: {quoted(source)}")
-    if layout.delimiter != ",":
-        page.add(f"delimiter: {quoted('tab' if layout.delimiter == chr(9) else layout.delimiter)}")
-    if layout.encoding != "utf-8":
-        page.add(f"encoding: {layout.encoding}", "not UTF-8; do the accents look right?")
-    if layout.headless:
-        page.add(
-            f"header: {flow(layout.header)}",
-            "the first line is data; name the columns here and below",
-        )
-
-
-def _write_columns(page: Page, log: DraftLog) -> None:
-    columns = log.guess.columns
-    page.add("columns:")
-    for meaning in Columns.model_fields:
-        if column := columns.get(meaning):
-            value = {"column": column.name} | column.options if column.options else column.name
-            page.add(f"  {meaning}: {flow(value)}", "; ".join(column.checks))
-        elif meaning == "touchpoint":
-            page.add(
-                f"  touchpoint: {{value: {CONSTANT}}}",
-                "no column tells what happened; is every row a purchase?",
-            )
-    used = {column.name for column in columns.values()}
-    if unused := [name for name in log.guess.content if name not in used]:
-        page.add(f"  # not used: {some(unused, 30)}")
-    currency = currency_in(columns["value"].name) if "value" in columns else None
-    if currency:
-        page.add(f"currency: {currency}", "so says the column's name")
-
-
-def _write_touchpoints(page: Page, log: DraftLog) -> None:
-    """Write touchpoints with proposed stages, and the journey with what counts as a purchase."""
-    model = load_stage_model(words()["stage_model"])
-    counts = log.touchpoints["events"].to_dict()
-    names = [name for name in counts if not looks_hostile(name) and len(name) <= LONGEST][:LISTED]
-    known = {name: stage_of(name) for name in names}
-    buying = [name for name in names if known[name] in model.purchase]
-    purchases = purchases_among(buying) or [_likeliest_purchase(log.touchpoints.loc[names])]
-    page.add(
-        f"stage_model: {model.name}",
-        note=f"or {', '.join(other for other in ready_made() if other != model.name)}",
+def _drafted(path: Path, facts: dict, scratch: Path, progress: Callable[[str], None]) -> str:
+    """Read the log with guessed columns and write its dataset file, tried on the log once."""
+    layout = facts["layout"]
+    first = layout.header[0]
+    blank = _described(path, layout, {"customer_id": first, "timestamp": first})
+    con = connect(blank)
+    progress("reading the log")
+    raw = read_source(con, blank, scratch, lambda rows: progress(f"reading the log: {rows:,} rows"))
+    progress("finding the columns")
+    guess = ColumnGuess(raw, str(path))
+    columns = {meaning: column.declared for meaning, column in guess.columns.items()}
+    facts |= {
+        "columns": guess.columns,
+        "meanings": list(Columns.model_fields),
+        "constant": CONSTANT,
+        "unused": guess.free,
+        "currency": currency_in(guess.columns["value"].name) if "value" in columns else None,
+    }
+    progress("counting the touchpoints")
+    rows = typed(raw, _described(path, layout, columns))
+    events = rows.filter(rows.rule.isnull())
+    events = events.select("customer_id", "timestamp", "touchpoint", "value")
+    events = stored(con, events, scratch / "events.parquet")
+    earliest, as_of = edges(events)
+    counts = events.group_by("touchpoint").agg(
+        events=events.count(), value=events.value.sum().fill_null(0)
     )
-    page.add("touchpoints:")
-    for name in names:
-        stage = model.purchase[0] if name in purchases else known[name] or words()["unknown"]
+    counts = counts.order_by(ibis.desc("events"), "touchpoint").limit(10_000)
+    facts |= _touchpoints(counts.execute().set_index("touchpoint"))
+    within = events.timestamp.between(earliest or datetime.min, as_of or datetime.max)
+    facts["pace"] = pace(events.filter(within), facts["purchases"])
+    facts |= {"earliest": earliest, "as_of": as_of}
+    progress("trying the draft on the log")
+    trial = scratch / "draft.yml"
+    trial.write_text(_page(**facts, quality=None), encoding="utf-8")
+    rows, _ = judged_rows(con, raw, load_dataset(trial, source=str(path)), scratch)
+    return _page(**facts, quality=_quality(quality_table(rows), as_of))
+
+
+def _described(path: Path, layout: Layout, columns: dict) -> Dataset:
+    """Return a dataset of a log that puts every touchpoint on the purchase stage."""
+    model = load_stage_model(words()["stage_model"])
+    buying = model.purchase[0]
+    return Dataset(
+        name="draft",
+        source=path.name,
+        folder=path.parent,
+        delimiter=layout.delimiter,
+        encoding=layout.encoding,
+        header=list(layout.header) if layout.headless else None,
+        columns={"touchpoint": {"value": CONSTANT}} | columns,
+        touchpoints={CONSTANT: {"stage": buying}},
+        journey={"inactivity": "1 day", "purchase": CONSTANT},
+        quality={"unmapped": buying},
+        stages=model,
+    )
+
+
+def _touchpoints(counts: pd.DataFrame) -> dict:
+    """Return touchpoints with proposed stages, and what counts as a purchase.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        events and value by touchpoint (the index), most events first.
+    """
+    model = load_stage_model(words()["stage_model"])
+    sound = [name for name in counts.index if not _HOSTILE.search(name) and len(name) <= LONGEST]
+    listed = counts.loc[sound[:LISTED]]
+    known = {name: stage_of(name) for name in listed.index}
+    buying = [name for name in known if known[name] in model.purchase]
+    # without any, the touchpoint that carries most value, or else most events
+    likeliest = listed.sort_values(["value", "events"], ascending=False).index
+    purchases = purchases_among(buying) or [str(likeliest[0])]
+    touchpoints = {}
+    for name, stage in known.items():
+        stage = model.purchase[0] if name in purchases else stage or words()["unknown"]
         marks = {key: match(name, words()[key]) for key in ("initiator", "medium")}
-        parts = {"stage": stage} | {key: mark for key, mark in marks.items() if mark}
-        check = "" if known[name] else "no word in the name tells its stage"
-        page.add(f"  {quoted(name)}: {flow(parts)}", check, _events(counts[name]))
-    rest = {name: count for name, count in counts.items() if name not in known}
-    if rest:
-        page.add(
-            f"  # not listed: {len(rest):,} more, {_events(sum(rest.values()))}: {some([*rest])}"
-        )
-    page.add("journey:")
-    further = [name for name in buying if name not in purchases]
-    check = ""
-    if not buying:
-        check = "no touchpoint is plainly a purchase; which one is?"
-    elif further:
-        check = f"what counts as one purchase; left out, as it may count it twice: {some(further)}"
-    elif len(purchases) > 1:
-        check = "does each stand for one whole purchase?"
-    page.add(f"  purchase: {flow(purchases)}", check)
-    pace = log.pace(purchases)
-    page.add(f"  inactivity: {pace.inactivity} days", pace.inactivity_reason)
-    page.add("churn:")
-    page.add(f"  horizon: {pace.horizon} days", pace.horizon_reason)
-    if log.as_of:
-        page.add(
-            f"as_of: {log.as_of:%Y-%m-%d %H:%M:%S}",
-            "no event for a year after it; are later times mistakes?",
-        )
+        touchpoints[name] = {"stage": stage} | {key: mark for key, mark in marks.items() if mark}
+    return {
+        "model": model.name,
+        "other_models": [name for name in ready_made() if name != model.name],
+        "touchpoints": touchpoints,
+        "known": known,
+        "counts": counts["events"],
+        "unlisted": counts["events"].drop(listed.index),
+        "buying": buying,
+        "purchases": purchases,
+    }
 
 
-def _likeliest_purchase(touchpoints: pd.DataFrame) -> str:
-    """Return the touchpoint that carries most value, or else most events."""
-    return str(touchpoints.sort_values(["value", "events"], ascending=False).index[0])
-
-
-def _events(count: int) -> str:
-    return f"{count:,} event" + ("s" if count != 1 else "")
-
-
-def _write_quality(page: Page, log: DraftLog, quality: pd.DataFrame) -> None:
-    """Write how much dirt the log has: the draft must pass its own check."""
-    page.add("quality:")
-    broken = quality.iloc[3:]
-    if log.as_of:
+def _quality(table: pd.DataFrame, as_of: datetime | None) -> dict:
+    """Return how much dirt the log has: the draft must pass its own check."""
+    broken, repeated = table.iloc[3:], table.iloc[2]
+    if as_of:
         broken = broken[broken["rule"] != "time_after_as_of"]
     share = broken["share"].sum()
-    if share > TOLERATED:
-        rules = ", ".join(f"{rule} {rows:,}" for rule, rows in broken[["rule", "rows"]].to_numpy())
-        page.add(
-            f"  max_quarantined: {min(ceil(share * 100) + 1, 100)}%",
-            f"{share:.1%} of the rows break a rule and are left out: {rules}",
-        )
-    else:
-        page.add(f"  max_quarantined: {TOLERATED:.0%}")
-    repeated = quality.iloc[2]
-    check = ""
-    if repeated["share"] >= NOTABLE:
-        check = f"{repeated['rows']:,} rows repeat another in every column; keep, if that is real"
-    page.add("  duplicates: drop", check)
-    if log.earliest:
-        check = "no event for a year before it; are earlier times mistakes?"
-        page.add(f"  earliest: {log.earliest:%Y-%m-%d}", check)
-    page.add("privacy:")
-    page.add("  customer_ids: keep", note="or hash, which needs the key CJ_ID_KEY")
-    page.add("  smallest_group: 5")
+    much = share > TOLERATED
+    return {
+        "broken": broken.to_dict("records") if much else [],
+        "share": share,
+        "limit": min(ceil(100 * share) + 1, 100) / 100 if much else TOLERATED,
+        "repeated": repeated["rows"] if repeated["share"] >= NOTABLE else 0,
+    }
+
+
+# -- the text --------------------------------------------------------------------------------------
+
+
+def _page(**facts) -> str:
+    from jinja2 import Environment
+
+    page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    page.filters |= {"yaml": flow, "some": some, "questions": _questions}
+    template = (files("cjlib") / "templates" / "dataset.yml.j2").read_text(encoding="utf-8")
+    return page.from_string(template).render(**facts)
+
+
+def _questions(checks: dict[str, list[str]]) -> str:
+    questions = words()["checks"]
+    return "; ".join(questions[name].format(some(listed)) for name, listed in checks.items())
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """Return the first names of a list for a comment, each cut to 40 characters."""
+    listed = ", ".join(quoted(name[:40]) for name in names[:most])
+    return listed + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def quoted(text: str) -> str:
+    """Return any text from the data as one YAML scalar on one line.
+
+    Examples
+    --------
+    >>> quoted("order_placed"), quoted("no"), quoted("a: #b")
+    ('order_placed', '"no"', '"a: #b"')
+    """
+    if _BARE.fullmatch(text):
+        return text
+    dumped = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return dumped.rstrip("\n")
+
+
+def flow(value) -> str:
+    """Return a text, number, list or mapping as YAML on one line."""
+    if isinstance(value, dict):
+        parts = (f"{quoted(str(key))}: {flow(item)}" for key, item in value.items())
+        return f"{{{', '.join(parts)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(flow, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value)

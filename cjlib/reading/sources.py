@@ -35,10 +35,17 @@ ROW_GROUP = 100_000
 """Records per row group: large enough to be quick, small enough to stay out of memory's way."""
 
 OWN = ("_row", "_file", "_line", "_problem", "_text")
+TORN = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged gzip file may raise."""
+
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 
-def _open_text(path: Path, encoding: str) -> TextIO:
+def open_text(path: Path, encoding: str) -> TextIO:
+    """Open a plain or packed text file: undecodable bytes as surrogates, line ends as they are.
+
+    A byte order mark goes before the declared encoding.
+    """
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as stream:
         start = stream.read(4)
@@ -93,7 +100,7 @@ def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
     row = 0
     for path in paths:
         try:
-            with _open_text(path, dataset.encoding) as stream:
+            with open_text(path, dataset.encoding) as stream:
                 names = _header(stream, dataset, path)
                 _check_columns(names, dataset, str(path))
                 columns = columns or names
@@ -108,7 +115,7 @@ def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
                     table = table.add_column(0, "_row", pa.array(np.arange(row, row + size)))
                     yield table.add_column(1, "_file", pa.repeat(path.name, size))
                     row += size
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except TORN as error:
             raise ContractError(f"{path}: is no whole gzip file: {error}.") from None
         except UnicodeError as error:
             raise ContractError(f"{path}: is not {dataset.encoding} text: {error}.") from None

@@ -1,4 +1,4 @@
-"""Guesses at what a log's columns and touchpoints mean, by their names."""
+"""What the names of columns and touchpoints say, by the word lists of ``words.yml``."""
 
 import re
 import unicodedata
@@ -29,6 +29,11 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
 
 
+def parts(name: str) -> set[str]:
+    """Return the words of a name."""
+    return {*plain(name).split("_")}
+
+
 def columns_by_name(meaning: str, names: Iterable[str]) -> list[str]:
     """Return the columns whose names fit a meaning (``customer_id``, ``timestamp``, …), best first.
 
@@ -37,42 +42,42 @@ def columns_by_name(meaning: str, names: Iterable[str]) -> list[str]:
     """
     lists = words()["columns"][meaning]
     currencies = {word for each in words()["currencies"].values() for word in each}
-    ranked = []
+    ranks = {}
     for name in names:
         known = "_".join(part for part in plain(name).split("_") if part not in currencies)
-        ranks = [
-            (known != word, rank)
+        fits = [
+            (rank, known != word)
             for side, order in lists.items()
             for rank, word in enumerate(order)
             if known == word
             or (side == "last" and known.endswith("_" + word))
             or (side == "first" and known.startswith(word + "_"))
         ]
-        if ranks:
-            ranked.append((min(rank for _, rank in ranks), min(ranks), name))
-    return [name for *_, name in sorted(ranked, key=lambda item: item[:2])]
+        if fits:
+            ranks[name] = min(fits)
+    return sorted(ranks, key=ranks.get)
 
 
 def currency_in(column: str) -> str | None:
     """Return the currency that a column's name states, None where it states none."""
-    parts = plain(column).split("_")
-    return next((code for code, each in words()["currencies"].items() if {*each} & {*parts}), None)
+    lists = words()["currencies"].items()
+    return next((code for code, each in lists if parts(column) & {*each}), None)
 
 
 def feeling(label: str) -> int | None:
     """Return -1, 0 or 1 for a word of feeling, None where the word is not known."""
-    known = plain(label)
-    return next((score for score, labels in words()["feelings"].items() if known in labels), None)
+    lists = words()["feelings"].items()
+    return next((score for score, labels in lists if plain(label) in labels), None)
 
 
 def match(touchpoint: str, lists: dict[str, list[str]]) -> str | None:
     """Return the key whose longest word fits a touchpoint's name best, None where none fits."""
-    known = "_" + plain(touchpoint) + "_"
+    known = f"_{plain(touchpoint)}_"
     found = [
         (word == known.strip("_"), len(word.rstrip("*")), -order, key)
         for order, (key, each) in enumerate(lists.items())
         for word in each
-        if ("_" + word.rstrip("*") + ("" if word.endswith("*") else "_")) in known
+        if (f"_{word[:-1]}" if word.endswith("*") else f"_{word}_") in known
     ]
     return max(found)[-1] if found else None
 
@@ -90,8 +95,3 @@ def purchases_among(touchpoints: Sequence[str]) -> list[str]:
     """
     beside = {"beside": words()["beside_purchase"]}
     return [name for name in touchpoints if not match(name, beside)] or list(touchpoints[:1])
-
-
-def looks_hostile(touchpoint: str) -> bool:
-    """Return whether a name looks like code or a spreadsheet formula, not like a touchpoint."""
-    return bool(re.match(r"\s*[=+\-@]", touchpoint) or re.search(r"[<>\x00-\x1f]", touchpoint))
