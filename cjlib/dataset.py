@@ -1,33 +1,18 @@
 """The dataset file, read: one YAML file that says all that cjlib must know of a company's log.
 
-Every error names the key and says what to write. Connections to engines are made here alone.
+Connections to engines are made here alone.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ibis
-import yaml
 from ibis.backends import BaseBackend
-from pydantic import BaseModel, ValidationError
 
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ParameterError, did_you_mean
 from cjlib.stages import load_stage_model
-
-
-class _Strings(yaml.SafeLoader):
-    """YAML in which every scalar is text, so that ``007`` and ``no`` stay what was written."""
-
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - PyYAML's own way
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ParameterError(f"line {node.start_mark.line + 1}: {key!r} stands twice")
-        return super().construct_mapping(node, deep)
+from cjlib.yaml_files import read_yaml, validated
 
 
 def _without_blanks(value: Any) -> Any:
@@ -35,43 +20,6 @@ def _without_blanks(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_blanks(item) for key, item in value.items() if item not in ("", "~")}
     return value
-
-
-def _keys_at(location: tuple) -> list[str]:
-    """Return the keys that may stand at a place of the dataset file."""
-    model: Any = Dataset
-    for step in location:
-        field = model.model_fields.get(str(step)) if _is_section(model) else None
-        if field is not None:  # else the step is a key of the company's own, as a touchpoint's name
-            model = _section_of(field.annotation)
-    if _is_section(model):
-        return [key for key in model.model_fields if key not in ("path", "folder", "stages")]
-    return []
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _section_of(annotation: Any) -> Any:
-    options = [annotation, *getattr(annotation, "__args__", ())]
-    options += [inner for option in options for inner in getattr(option, "__args__", ())]
-    return next(filter(_is_section, options), None)
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        location = problem["loc"]
-        place = ".".join(str(step) for step in location)
-        if problem["type"] == "extra_forbidden":
-            known = _keys_at(location[:-1])
-            hint = did_you_mean(location[-1], known) or f"; known here: {', '.join(known)}"
-            yield f"{place}: no such key{hint}"
-        elif problem["type"] == "missing":
-            yield f"{place}: is needed; see data/README.md for what to write"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            yield f"{place}: {message}" if place else message
 
 
 def find_datasets(folder: Path | None = None) -> dict[str, Path]:
@@ -124,20 +72,7 @@ def load_dataset(
             hint = did_you_mean(str(dataset), known) or f"; known: {', '.join(known)}"
             raise ParameterError(f"No dataset is called {str(dataset)!r}{hint}.")
         path = known[str(dataset)]
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _Strings)
-    except OSError as error:
-        raise ParameterError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise ParameterError(f"{path}: is not UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path}: is no valid YAML.\n{error}") from None
-    except ParameterError as error:
-        raise ParameterError(f"{path}: {error}") from None
-    if not isinstance(content, dict):
-        raise ParameterError(f"{path}: is no dataset file; begin with 'name:' and 'source:'.")
-    content = _without_blanks(content)
+    content = _without_blanks(read_yaml(path))
     folder = path.resolve().parent
     if source and str(content.get("source", "")).endswith(".sql"):
         content["source"] = str(folder / content["source"])
@@ -149,13 +84,9 @@ def load_dataset(
     elif source:
         content["source"] = str(Path(source).expanduser().absolute())
     content |= {key: value for key, value in (("as_of", as_of), ("language", language)) if value}
-    try:
-        model = load_stage_model(content.get("stage_model", "five_phases"), base=path.parent)
-        return Dataset.model_validate(
-            {**content, "path": path.resolve(), "folder": folder, "stages": model}
-        )
-    except ValidationError as error:
-        raise ParameterError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
+    stages = load_stage_model(content.get("stage_model", "five_phases"), base=path.parent)
+    content |= {"path": path.resolve(), "folder": folder, "stages": stages}
+    return validated(Dataset, content, path)
 
 
 def connect(dataset: Dataset) -> BaseBackend:

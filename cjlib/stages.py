@@ -4,32 +4,34 @@ Every analysis asks a stage for its position and its role, never for its name, s
 same form works everywhere.
 """
 
+import re
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
 from cjlib.errors import ParameterError, did_you_mean
+from cjlib.yaml_files import read_yaml, validated
 
 Role = Literal["before", "purchase", "after"]
 Language = Literal["en", "es", "ca"]
 ROLES: tuple[Role, ...] = ("before", "purchase", "after")
+READY_MADE = Path(__file__).parent / "stage_models"
 RESERVED = frozenset({"lost", "open", "start", "all"})
 """Words that published tables use beside stage names: ends of journeys, and everybody."""
 
 
-def _free(name: str) -> str:
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        raise ValueError(f"{name!r} is no name; write at most 40 lower-case letters, digits and _")
     if name in RESERVED:
         raise ValueError(
             f"{name!r} is reserved ({', '.join(sorted(RESERVED))}); write another name"
@@ -37,7 +39,7 @@ def _free(name: str) -> str:
     return name
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
 
@@ -56,7 +58,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[Name, AfterValidator(_free)]
+    name: Name
     role: Role
     labels: dict[Language, Text] = Field(default_factory=dict)
 
@@ -149,17 +151,10 @@ class StageModel(BaseModel):
         labels = next((known.labels for known in self.stages if known.name == stage), {})
         return labels.get(language) or labels.get("en") or stage
 
-    def title(self, language: str = "en") -> str:
-        """Return the model's title: in the language, else in English, else its name."""
-        return self.labels.get(language) or self.labels.get("en") or self.name
-
 
 def ready_made() -> list[str]:
     """Return the names of the stage models that come with cjlib, sorted."""
-    folder = resources.files("cjlib") / "stage_models"
-    return sorted(
-        file.name.removesuffix(".yml") for file in folder.iterdir() if file.name.endswith(".yml")
-    )
+    return sorted(path.stem for path in READY_MADE.glob("*.yml"))
 
 
 def load_stage_model(name_or_path: str, base: Path | None = None) -> StageModel:
@@ -186,53 +181,12 @@ def load_stage_model(name_or_path: str, base: Path | None = None) -> StageModel:
         path = (base or Path()) / Path(text).expanduser()
         if not path.is_file():
             raise ParameterError(f"stage_model: there is no file {path}; correct the path")
-        return _parse(path.read_bytes(), str(path))
-    if text not in ready_made():
+    elif text in ready_made():
+        path = READY_MADE / f"{text}.yml"
+    else:
         hint = did_you_mean(text.lower().replace("-", "_"), ready_made())
         raise ParameterError(
             f"stage_model: there is none called {text!r}{hint} Ready-made are "
             f"{', '.join(ready_made())}; for your own write the path of its .yml file"
         )
-    file = resources.files("cjlib") / "stage_models" / f"{text}.yml"
-    return _parse(file.read_bytes(), f"stage model {text}")
-
-
-def _parse(content: bytes, place: str) -> StageModel:
-    try:
-        read = yaml.safe_load(content.decode("utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ParameterError(f"{place}: not readable as YAML in UTF-8: {reason}") from None
-    if not isinstance(read, dict):
-        raise ParameterError(f"{place}: write the keys name, labels and stages")
-    try:
-        return StageModel.model_validate(read)
-    except ValidationError as error:
-        problems = "\n".join(f"{place}: {_explain(problem)}" for problem in error.errors())
-        raise ParameterError(problems) from None
-
-
-def _explain(problem: dict) -> str:
-    """Say where in the file one validation problem is and what to write instead."""
-    *inside, key = problem["loc"] or ("",)
-    if key == "[key]":  # pydantic's mark for "the key itself is wrong"
-        *inside, key = inside
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*inside, key))
-    where = where.lstrip(".")
-    known = sorted(Stage.model_fields if inside[:1] == ["stages"] else StageModel.model_fields)
-    match problem["type"]:
-        case "value_error":
-            return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
-        case "extra_forbidden":
-            hint = did_you_mean(key, known) or f"; write one of {', '.join(known)}"
-            return f"{where}: no such key{hint}"
-        case "missing":
-            return f"{where}: missing; write it"
-        case "string_pattern_mismatch":
-            return (
-                f"{where}: {problem['input']!r} is no name; write lower-case letters, digits and _"
-            )
-        case "literal_error":
-            return f"{where}: {problem['input']!r}; write {problem['ctx']['expected']}"
-        case _:
-            return f"{where}: {problem['msg'].lower()}"
+    return validated(StageModel, read_yaml(path), path)

@@ -14,7 +14,8 @@ import cjlib
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
     {"errors", "forms", "timestamps"},
-    {"stages", "answers"},
+    {"yaml_files", "answers"},
+    {"stages"},
     {"dataset_file"},
     {"dataset"},
     {"uncertainty"},

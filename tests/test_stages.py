@@ -73,8 +73,6 @@ def test_own_model_is_found_beside_the_dataset_file_and_labels_fall_back(own):
     assert model.label("pain", "ca") == "Pain"
     assert model.label("treatment", "ca") == "treatment"
     assert model.label("lost") == "lost"
-    assert model.title("ca") == "Al dentista"
-    assert model.title("es") == "At the dentist's"
 
 
 def test_own_model_is_found_by_an_absolute_path(tmp_path):
@@ -113,12 +111,12 @@ def test_missing_file_is_named(tmp_path):
             ("role: before", "roles: before"),
             r"\.roles: no such key; did you mean 'role'",
         ),
-        (("name: pain, ", ""), r"stages\[0\]\.name: missing"),
+        (("name: pain, ", ""), r"stages\[0\]\.name: is needed"),
         (("name: pain", "name: lost"), r"stages\[0\]\.name: 'lost' is reserved"),
         (("name: pain", "name: all"), r"stages\[0\]\.name: 'all' is reserved"),
         (("name: pain", "name: The Pain"), r"stages\[0\]\.name: 'The Pain' is no name"),
         (("name: pain", "name: treatment"), r"treatment stands twice"),
-        (("name: pain", "name: 7"), r"stages\[0\]\.name: input should be a valid string"),
+        (("name: pain", "name: 7"), r"stages\[0\]\.name: '7' is no name"),
         (("role: purchase", "role: before"), r"none has the role purchase"),
         (("role: after", "role: before"), r"check_up \(before\) stands after treatment"),
         (("es: Dolor", "fr: Douleur"), r"stages\[0\]\.labels\.fr: 'fr'; write 'en', 'es' or 'ca'"),
