@@ -31,13 +31,11 @@ from cjlib.reading.sources import (
 )
 from cjlib.stages import StageModel
 
-FORM = 2
+FORM = 3
 """Raised when the tables of a prepared log change their form, so that older ones are not read."""
 
 KEPT_PREPARED = 3
 """How many prepared logs of a dataset stay on disk, the last used ones."""
-
-_PARTS = ("events", "visits", "journeys", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,6 @@ class Log:
         first.
     sources : list of dict
         name, sha256 and rows of what was read.
-    language : str
-        Of the stage labels.
     """
 
     dataset: Dataset
@@ -72,7 +68,6 @@ class Log:
     quality: pd.DataFrame
     rows: dict[str, int]
     sources: list[dict]
-    language: str
 
     @property
     def stages(self) -> StageModel:
@@ -81,7 +76,7 @@ class Log:
 
     def label(self, stage: str) -> str:
         """Return what to show for a stage in the language of this log; other names as words."""
-        return self.stages.label(stage, self.language).replace("_", " ")
+        return self.stages.label(stage, self.dataset.language).replace("_", " ")
 
     def has(self, column: str) -> bool:
         """Return whether the dataset file declares ``channel``, ``value``, ``sentiment``, …."""
@@ -168,12 +163,11 @@ def open_log(
         os.utime(folder)
     _prune(home, keep=folder)
     facts = json.loads((folder / "log.json").read_text(encoding="utf-8"))
-    quality = pd.DataFrame(facts["quality"], columns=["rule", "rows", "share", "meaning"])
-    rows = facts["rows"]
-    _check_limit(described, quality, rows, folder)
+    quality = pd.DataFrame(facts["quality"])
+    _check_limit(described, quality, folder)
+    rows = row_counts(quality)
     sources[0]["rows"] = rows["read"]
-    moment = pd.Timestamp(facts["as_of"])
-    return Log(described, moment, folder, con, quality, rows, sources, described.language)
+    return Log(described, pd.Timestamp(facts["as_of"]), folder, con, quality, rows, sources)
 
 
 def _key(dataset: Dataset, sources: list[dict]) -> str:
@@ -211,7 +205,8 @@ def _prepare(
             read_attributes(con, dataset).to_parquet(str(scratch / "customers.parquet"))
         for part in ("raw", "typed", "repeats"):
             _remove(scratch / f"{part}.parquet")
-        (scratch / "log.json").write_text(_facts(as_of, quality), encoding="utf-8")
+        facts = {"as_of": as_of.isoformat(), "quality": quality.to_dict("list")}
+        (scratch / "log.json").write_text(json.dumps(facts), encoding="utf-8")
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -265,33 +260,38 @@ def _as_of(rows: ir.Table, dataset: Dataset) -> pd.Timestamp:
     return now if pd.isna(last) else pd.Timestamp(last)
 
 
-def _facts(as_of: pd.Timestamp, quality: pd.DataFrame) -> str:
-    counts = dict(zip(quality["rule"], quality["rows"].tolist(), strict=True))
-    read, kept, duplicates = counts["read"], counts["kept"], counts["duplicate"]
-    rows = {"read": read, "kept": kept, "quarantined": sum(quality["rows"][3:].tolist())}
-    rows["duplicates"] = duplicates
-    table = quality.astype(object).to_numpy().tolist()
-    return json.dumps({"as_of": as_of.isoformat(), "rows": rows, "quality": table})
+def row_counts(quality: pd.DataFrame) -> dict[str, int]:
+    """Return the rows read, kept, quarantined and dropped as duplicates of a quality table."""
+    read, kept, duplicates, *broken = quality["rows"].tolist()
+    return {"read": read, "kept": kept, "quarantined": sum(broken), "duplicates": duplicates}
 
 
-def _check_limit(dataset: Dataset, quality: pd.DataFrame, rows: dict, folder: Path) -> None:
-    """Stop where more rows broke a rule than the dataset file allows, or none is left."""
+def dirt(quality: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return the rules of a quality table whose rows count against the limit of dirt.
+
+    What lies after a declared moment is the future, not dirt.
+    """
     broken = quality.iloc[3:]
-    if dataset.as_of is not None:  # what lies after a declared moment is the future, not dirt
-        broken = broken[broken["rule"] != "time_after_as_of"]
-    share = broken["rows"].sum() / max(rows["read"], 1)
+    return broken if dataset.as_of is None else broken[broken["rule"] != "time_after_as_of"]
+
+
+def _check_limit(dataset: Dataset, quality: pd.DataFrame, folder: Path) -> None:
+    """Stop where more rows broke a rule than the dataset file allows, or none is left."""
+    rows = row_counts(quality)
+    share = dirt(quality, dataset)["rows"].sum() / max(rows["read"], 1)
     limit = dataset.quality.max_quarantined
-    if share <= limit and rows["kept"]:
+    if share > limit:
+        what = (
+            f"{share:.2%} of {rows['read']:,} rows break a rule; {dataset.path.name} allows"
+            f" {limit:.2%} (quality.max_quarantined)"
+        )
+    elif not rows["kept"]:
+        what = f"none of {rows['read']:,} rows could be kept"
+    else:
         return
     worst = "\n".join(
         f"  {rule}: {count:,} rows - {meaning}"
         for rule, count, _, meaning in quality.iloc[3:].itertuples(index=False)
-    )
-    what = (
-        f"{share:.2%} of {rows['read']:,} rows break a rule; {dataset.path.name} allows {limit:.2%}"
-        " (quality.max_quarantined)"
-        if share > limit
-        else f"none of {rows['read']:,} rows could be kept"
     )
     error = ContractError(f"{dataset.name}: {what}.\n{worst}")
     error.quality, error.folder, error.rows = quality, folder, rows

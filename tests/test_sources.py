@@ -115,6 +115,12 @@ def test_parquet_with_times_as_such_gives_the_events(tmp_path, zone):
     assert events(log) == EXPECTED
 
 
+def test_a_column_with_a_name_of_ours_in_parquet_is_not_taken_for_ours(tmp_path):
+    frame = pd.DataFrame(ROWS, columns=NAMES).assign(_problem="none", _row=1)
+    frame.to_parquet(tmp_path / "log.parquet")
+    assert events(opened(tmp_path, "log.parquet")) == EXPECTED
+
+
 def test_the_quarantine_of_parquet_names_file_and_row(tmp_path):
     rows = [*ROWS, ("u9", "never", "view", "web", "1")]
     pd.DataFrame(rows, columns=NAMES).to_parquet(tmp_path / "log.parquet")

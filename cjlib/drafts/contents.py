@@ -61,7 +61,7 @@ class Content:
 def time_formats(values: Sequence[str]) -> list[str]:
     """Return the formats that together fit nearly all values, each at least 5 % of them; or none.
 
-    A single ``""`` stands for ISO 8601. Of formats that fit as many, the day comes before the month.
+    A single ``""`` stands for ISO 8601. Where the month could come first too, the day does.
     """
     chosen, rest = [], pd.Series(values, dtype=str)
     if rest.str.fullmatch(ISO).sum() >= max(MOSTLY * len(values), 1):

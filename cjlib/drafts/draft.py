@@ -25,7 +25,7 @@ from cjlib.drafts.columns import ColumnGuess
 from cjlib.drafts.layout import Layout, find_layout
 from cjlib.drafts.names import currency_in, match, plain, purchases_among, stage_of, words
 from cjlib.drafts.pace import edges, pace
-from cjlib.log import judged_rows, stored
+from cjlib.log import dirt, judged_rows, stored
 from cjlib.reading.events import quality_table, typed
 from cjlib.reading.sources import read_source
 from cjlib.stages import load_stage_model, ready_made
@@ -134,8 +134,9 @@ def _drafted(path: Path, facts: dict, scratch: Path, progress: Callable[[str], N
     progress("trying the draft on the log")
     trial = scratch / "draft.yml"
     trial.write_text(_page(**facts, quality=None), encoding="utf-8")
-    rows, _ = judged_rows(con, raw, load_dataset(trial, source=str(path)), scratch)
-    return _page(**facts, quality=_quality(quality_table(rows), as_of))
+    dataset = load_dataset(trial, source=str(path))
+    rows, _ = judged_rows(con, raw, dataset, scratch)
+    return _page(**facts, quality=_quality(quality_table(rows), dataset))
 
 
 def _described(path: Path, layout: Layout, columns: dict) -> Dataset:
@@ -190,11 +191,9 @@ def _touchpoints(counts: pd.DataFrame) -> dict:
     }
 
 
-def _quality(table: pd.DataFrame, as_of: datetime | None) -> dict:
+def _quality(table: pd.DataFrame, dataset: Dataset) -> dict:
     """Return how much dirt the log has: the draft must pass its own check."""
-    broken, repeated = table.iloc[3:], table.iloc[2]
-    if as_of:
-        broken = broken[broken["rule"] != "time_after_as_of"]
+    broken, repeated = dirt(table, dataset), table.iloc[2]
     share = broken["share"].sum()
     much = share > TOLERATED
     return {

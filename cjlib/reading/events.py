@@ -4,36 +4,20 @@ All of it is Ibis expressions, the same on every engine.
 """
 
 import datetime as dt
-from functools import reduce
-from operator import add
+from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
 from cjlib.dataset_file import Dataset
-from cjlib.reading.sources import OWN, without_margins
+from cjlib.reading.sources import OWN, row_text, without_margins
 from cjlib.timestamps import read_time, to_utc
+from cjlib.yaml_files import read_yaml
 
-RULES = {
-    "too_few_fields": "the line has fewer fields than the header",
-    "too_many_fields": "the line has more fields than the header; quote fields with delimiters",
-    "bad_quoting": "a quote does not close",
-    "field_too_long": "a field is longer than 131,072 characters",
-    "bad_encoding": "bytes that are no text in the declared encoding; set encoding:",
-    "missing_customer_id": "the row names no customer",
-    "unreadable_time": "the time fits no declared format; see columns.timestamp.format",
-    "time_without_zone": "the time states no zone; declare columns.timestamp.timezone",
-    "time_too_early": "the time is before quality.earliest",
-    "time_after_as_of": "the time is after the moment of the report",
-    "missing_touchpoint": "the row names no touchpoint",
-    "unmapped_touchpoint": "the touchpoint is on no stage; add it under touchpoints:",
-    "unreadable_value": "the value is no number; see columns.value",
-    "unreadable_sentiment": "the sentiment is no number of the scale and no declared label",
-    "sentiment_out_of_range": "the sentiment lies outside the declared scale",
-    "conflicting_event_id": "another event has the same event_id and other content",
-}
-"""What a row can break, in the order of checking: the first rule that fits names the row."""
+WORDS = read_yaml(Path(__file__).parents[1] / "templates" / "rules.yml")
+RULES = WORDS["rules"]
+"""What a row can break, each with what it says, in the order of checking."""
 
 _NUMBER = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)$"
 
@@ -78,30 +62,22 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
         for field in type(columns).model_fields
     }
     # Step by step: an expression that stands in another several times is computed several times.
-    read = raw.select("_row", "_problem", **texts, content=_content(raw))
+    read = raw.select("_row", "_problem", **texts, content=row_text(raw))
     read = read.mutate(
         **{field: read[field].isin(missing).ifelse(nothing, read[field]) for field in texts}
     )
     local, offset = read_time(read.timestamp.fill_null(""), columns.timestamp.format)
-    touchpoint = read.touchpoint
-    if columns.touchpoint.value is not None:
-        touchpoint = ibis.literal(columns.touchpoint.value)
     unknown = ibis.null("float64")
-    read = read.select(
-        "_row",
-        "_problem",
-        "customer_id",
+    read = read.mutate(
         local=local,
         offset=offset,
-        touchpoint=touchpoint,
-        channel=read.channel,
         value=_number(read.value, columns.value.decimal) if columns.value else unknown,
         value_text=read.value,
         sentiment=_sentiment(read.sentiment, dataset) if columns.sentiment else unknown,
         sentiment_text=read.sentiment,
-        event_id=read.event_id,
-        content=read.content,
-    )
+    ).drop("timestamp")
+    if columns.touchpoint.value is not None:
+        read = read.mutate(touchpoint=ibis.literal(columns.touchpoint.value))
     read = to_utc(read, columns.timestamp.timezone)
     known = ibis.memtable(_touchpoint_table(dataset))
     rows = read.left_join(known, read.touchpoint == known.known_touchpoint)
@@ -118,27 +94,16 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
     return rows.drop("_problem", "zoneless", "value_text", "sentiment_text")
 
 
-def _content(raw: ir.Table) -> ir.StringValue:
-    parts = [raw[name].fill_null("\x1e") for name in raw.columns if name not in OWN]
-    return reduce(add, (part + "\x1f" for part in parts))
-
-
 def _touchpoint_table(dataset: Dataset) -> pd.DataFrame:
-    stages = dataset.stages
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
-            {
-                "known_touchpoint": name,
-                "stage": touchpoint.stage,
-                "position": stages.positions[touchpoint.stage],
-                "role": stages.roles[touchpoint.stage],
-                "purchase": name in dataset.journey.purchase,
-                "initiator": touchpoint.initiator or "",
-                "medium": touchpoint.medium or "",
-            }
-            for name, touchpoint in dataset.touchpoints.items()
-        ]
-    )
+            (name, one.stage, name in dataset.journey.purchase, one.initiator, one.medium)
+            for name, one in dataset.touchpoints.items()
+        ],
+        columns=["known_touchpoint", "stage", "purchase", "initiator", "medium"],
+    ).fillna("")
+    table["position"] = table["stage"].map(dataset.stages.positions)
+    return table.assign(role=table["stage"].map(dataset.stages.roles))
 
 
 def _rule(rows: ir.Table, dataset: Dataset) -> ir.StringValue:
@@ -222,17 +187,15 @@ def quality_table(rows: ir.Table) -> pd.DataFrame:
         first, then the rules broken, most frequent first.
     """
     counts = rows.group_by(rows.rule.fill_null("kept").name("rule")).agg(rows=rows.count())
-    found = dict(counts.execute().itertuples(index=False, name=None))
-    kept, duplicates = found.pop("kept", 0), found.pop("duplicate", 0)
-    read = kept + duplicates + sum(found.values())
-    broken = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-    listed = [("read", read), ("kept", kept), ("duplicate", duplicates), *broken]
-    meanings = {
-        "read": "rows in the source",
-        "kept": "rows that the report is made of",
-        "duplicate": "rows that repeat an earlier row in every column; dropped",
-    } | RULES
+    found = counts.order_by(ibis.desc("rows"), "rule").execute().set_index("rule")["rows"]
+    read = found.sum()
+    listed = pd.Series({"read": read, "kept": 0, "duplicate": 0} | found.to_dict())
+    meanings = WORDS["rows"] | RULES
     return pd.DataFrame(
-        [(rule, int(rows), rows / max(read, 1), meanings[rule]) for rule, rows in listed],
-        columns=["rule", "rows", "share", "meaning"],
+        {
+            "rule": listed.index,
+            "rows": listed.to_numpy(),
+            "share": listed.to_numpy() / max(read, 1),
+            "meaning": [meanings[rule] for rule in listed.index],
+        }
     )

@@ -12,7 +12,7 @@ import glob
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
 from operator import add
@@ -83,8 +83,11 @@ def _header(stream: TextIO, dataset: Dataset, path: Path) -> list[str]:
     return names
 
 
-def _check_columns(found: list[str], dataset: Dataset, place: str) -> None:
-    for key, column in dataset.columns.sources.items():
+def _check_columns(
+    found: Sequence[str], named: dict[str, str], dataset: Dataset, place: object
+) -> None:
+    """Raise ContractError where a column that the dataset file names, by its keys, is not there."""
+    for key, column in named.items():
         if column not in found:
             listed = ", ".join(map(repr, found[:20]))
             hint = f" (is the delimiter {dataset.delimiter!r} right?)" if len(found) == 1 else ""
@@ -102,7 +105,7 @@ def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
         try:
             with open_text(path, dataset.encoding) as stream:
                 names = _header(stream, dataset, path)
-                _check_columns(names, dataset, str(path))
+                _check_columns(names, dataset.columns.sources, dataset, path)
                 columns = columns or names
                 if sorted(names) != sorted(columns):
                     raise ContractError(
@@ -153,21 +156,15 @@ def without_margins(text: ir.StringValue) -> ir.StringValue:
     return text.re_replace(r"^[ \t\r\n]+|[ \t\r\n]+$", "")
 
 
-def _as_text(table: ir.Table, **own: ir.Value) -> ir.Table:
-    """Return a typed table as text columns beside ours."""
+def _as_text(table: ir.Table, ours: Sequence[str] = ()) -> ir.Table:
+    """Return a typed table as text columns beside ours, those that it lacks missing."""
     text = {name: table[name].cast("string") for name in table.columns if name not in OWN}
-    numbered = table.select(**text, **own)
-    if "_row" not in own:  # no order of its own: any fixed one will do
-        order = [numbered[name] for name in text]
-        numbered = numbered.mutate(_row=ibis.row_number().over(order_by=order))
-    missing = {
-        "_file": ibis.null("string"),
-        "_line": ibis.null("int64"),
-        "_problem": ibis.null("string"),
-        "_text": ibis.null("string"),
-    }
-    missing = {name: value for name, value in missing.items() if name not in own}
-    return numbered.mutate(**missing).select(*OWN, *text)
+    if "_row" not in ours:  # no order of its own: any fixed one will do
+        table = table.select(**text)
+        table = table.mutate(_row=ibis.row_number().over(order_by=list(text)))
+    types = {"_file": "string", "_line": "int64", "_problem": "string", "_text": "string"}
+    missing = {name: ibis.null(kind) for name, kind in types.items() if name not in ours}
+    return table.mutate(**text, **missing).select(*OWN, *text)
 
 
 def source_files(dataset: Dataset) -> list[Path]:
@@ -221,12 +218,18 @@ def table_fingerprint(con: BaseBackend, dataset: Dataset) -> str:
         The engine has no such table.
     """
     table = _engine_table(con, dataset)
-    parts = [table[name].cast("string").fill_null("\x1e") + "\x1f" for name in table.columns]
-    hashes = table.select(hash=reduce(add, parts).hash())
+    table = table.mutate(**{name: table[name].cast("string") for name in table.columns})
+    hashes = table.select(hash=row_text(table).hash())
     low, high = hashes.hash % 2**31, (hashes.hash / 2**31).floor().cast("int64") % 2**31
     facts = hashes.agg(rows=hashes.count(), low=low.sum(), high=high.sum()).execute()
     text = "-".join([*table.columns, *map(str, facts.iloc[0])])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def row_text(table: ir.Table) -> ir.StringValue:
+    """Return each row of a table of text as one text, our own columns aside, to compare rows by."""
+    parts = [table[name].fill_null("\x1e") for name in table.columns if name not in OWN]
+    return reduce(add, (part + "\x1f" for part in parts))
 
 
 def read_source(
@@ -256,8 +259,7 @@ def read_source(
     """
     paths = source_files(dataset)
     if not paths:
-        table = _engine_table(con, dataset)
-        text = _as_text(table)
+        text = _as_text(_engine_table(con, dataset))
     elif paths[0].suffix.lower() == ".sql":
         try:
             query = paths[0].read_text(encoding="utf-8").rstrip().rstrip(";")
@@ -277,11 +279,12 @@ def read_source(
             _file=table.filename.re_extract(r"([^/\\]*)$", 1),
             _line=table.file_row_number + 1,
         ).drop("filename", "file_row_number")
-        text = _as_text(table, **{name: table[name] for name in ("_row", "_file", "_line")})
+        text = _as_text(table, ["_row", "_file", "_line"])
     else:
         _csv_to_parquet(paths, dataset, scratch / "raw.parquet", progress)
         text = con.read_parquet(str(scratch / "raw.parquet"))
-    _check_columns(list(text.columns), dataset, str(paths[0] if paths else dataset.source))
+    place = paths[0] if paths else dataset.source
+    _check_columns(text.columns, dataset.columns.sources, dataset, place)
     return text
 
 
@@ -319,21 +322,17 @@ def read_attributes(con: BaseBackend, dataset: Dataset) -> ir.Table:
             table = con.read_parquet(str(path))
         else:
             table = con.read_csv(str(path), all_varchar=True)
-        missing = [key for key, column in named.items() if column not in table.columns]
-        if not missing:
-            table = table.select(
-                **{key: without_margins(table[name].cast("string")) for key, name in named.items()}
-            )
-            twice = table.group_by("customer_id").having(table.count() > 1).agg().count().execute()
+        keys = {f"customers.columns.{key}": name for key, name in named.items()}
+        _check_columns(table.columns, keys, dataset, path)
+        table = table.select(
+            **{key: without_margins(table[name].cast("string")) for key, name in named.items()}
+        )
+        twice = table.group_by("customer_id").having(table.count() > 1).agg().count().execute()
+    except ContractError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0]
         raise ContractError(f"{path}: is no readable table of customers: {first}") from None
-    if missing:
-        listed = ", ".join(map(repr, table.columns))
-        raise ContractError(
-            f"{path}: has no column {named[missing[0]]!r} (customers.columns.{missing[0]}); "
-            f"only {listed}."
-        )
     if twice:
         raise ContractError(f"{path}: {twice:,} customers have more than one row; keep one each.")
     return table
