@@ -134,23 +134,17 @@ def journey_table(visits: ir.Table) -> ir.Table:
         customer_id, bucket, journey, started, ended, end (``lost`` or ``open``), first_stage,
         last_stage, events, visits, purchases, value (sum), sentiment (mean over its visits).
     """
-    by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
-    whole = ibis.window(group_by=["customer_id", "journey"])
-    ends = visits.mutate(
-        first_stage=visits.stage.first().over(by_journey),
-        place=visits.visit.max().over(whole),
-    )
-    final = ends.place == ends.visit
-    return ends.group_by("customer_id", "bucket", "journey", "first_stage").agg(
-        started=ends.started.min(),
-        ended=ends.ended.max(),
-        end=(final & (ends.next_stage == "lost")).any().ifelse("lost", "open"),
-        last_stage=final.ifelse(ends.stage, ibis.null("string")).max(),
-        events=ends.events.sum(),
-        visits=ends.count(),
-        purchases=ends.purchases.sum(),
-        value=ends.value.sum(),
-        sentiment=ends.sentiment.mean(),
+    return visits.group_by(["customer_id", "bucket", "journey"]).agg(
+        started=visits.started.min(),
+        ended=visits.ended.max(),
+        end=(visits.next_stage == "lost").any().ifelse("lost", "open"),
+        first_stage=visits.stage.argmin(visits.visit),
+        last_stage=visits.stage.argmax(visits.visit),
+        events=visits.events.sum(),
+        visits=visits.count(),
+        purchases=visits.purchases.sum(),
+        value=visits.value.sum(),
+        sentiment=visits.sentiment.mean(),
     )
 
 
