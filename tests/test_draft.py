@@ -284,6 +284,12 @@ def test_hostile_text_stays_text(tmp_path):
     assert open_log(tmp_path / "own.yml").rows["kept"] > 200
 
 
+def test_a_log_of_formulas_alone_is_refused(draft):
+    rows = "".join(f"c{n % 9},2024-05-{n:02d},=1+1\n" for n in range(1, 29))
+    with pytest.raises(ContractError, match="no row names"):
+        draft("user,time,event\n" + rows)
+
+
 @pytest.mark.parametrize("text", [*NASTY, "", " ", "plain_name", "\x00", "\x7f", "a\nb", "y"])
 def test_any_text_is_one_scalar_on_one_line(text):
     line = quoted(text)

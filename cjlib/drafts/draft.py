@@ -25,6 +25,7 @@ from cjlib.drafts.columns import ColumnGuess
 from cjlib.drafts.layout import Layout, find_layout
 from cjlib.drafts.names import currency_in, match, plain, purchases_among, stage_of, words
 from cjlib.drafts.pace import edges, pace
+from cjlib.errors import ContractError
 from cjlib.log import dirt, judged_rows, stored
 from cjlib.reading.events import quality_table, typed
 from cjlib.reading.sources import read_source
@@ -168,6 +169,8 @@ def _touchpoints(counts: pd.DataFrame) -> dict:
     """
     model = load_stage_model(words()["stage_model"])
     sound = [name for name in counts.index if not _HOSTILE.search(name) and len(name) <= LONGEST]
+    if not sound:
+        raise ContractError("no row names a customer, a time and a touchpoint that can be read")
     listed = counts.loc[sound[:LISTED]]
     known = {name: stage_of(name) for name in listed.index}
     buying = [name for name in known if known[name] in model.purchase]
