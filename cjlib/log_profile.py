@@ -67,7 +67,7 @@ def activity(log: Log) -> pd.DataFrame:
         over = table["period"] + pd.Timedelta(weeks=1) <= log.as_of.ceil("D")
         table = table[over & (table["period"] >= first.floor("D"))].reset_index(drop=True)
     if len(table) < 2:
-        raise Unanswerable("the log covers too short a time to tell one day from another")
+        raise Unanswerable("the log covers too short a time to show how it runs")
     return table.assign(unit="week" if weekly else "day")
 
 
