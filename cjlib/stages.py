@@ -6,6 +6,7 @@ same form works everywhere.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,13 +91,10 @@ class StageModel(BaseModel):
             raise ValueError(f"stages: {', '.join(repeated)} stands twice; give each its own name")
         if not self.purchase:
             raise ValueError("stages: none has the role purchase; give it to the buying stage")
-        ranks = [ROLES.index(stage.role) for stage in self.stages]
-        for stage, rank, next_stage, next_rank in zip(
-            self.stages, ranks, self.stages[1:], ranks[1:], strict=False
-        ):
-            if next_rank < rank:
+        for stage, following in pairwise(self.stages):
+            if ROLES.index(following.role) < ROLES.index(stage.role):
                 raise ValueError(
-                    f"stages: {next_stage.name} ({next_stage.role}) stands after {stage.name} "
+                    f"stages: {following.name} ({following.role}) stands after {stage.name} "
                     f"({stage.role}); order them before, purchase, after"
                 )
         return self

@@ -89,9 +89,8 @@ def _of_text(path: Path) -> Layout:
         lines = list(islice(stream, SAMPLE_LINES))
         encoding = stream.encoding.removesuffix("-sig")
         # An accent may come late; of the lines with accents a few may be damaged.
-        accents = [line for line in chain(lines, stream) if not line.isascii()]
-    damaged = sum(not is_clean([line]) for line in accents)
-    if 2 * damaged > len(accents):
+        damaged = [not is_clean([line]) for line in chain(lines, stream) if not line.isascii()]
+    if 2 * sum(damaged) > len(damaged):
         encoding = "cp1252"
         lines = [
             line.encode("utf-8", "surrogateescape").decode(encoding, "replace") for line in lines
