@@ -3,6 +3,15 @@
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
 from cjlib.plots.event_log import activity_curves, silence_lengths, touchpoint_reach
 from cjlib.plots.journey_map_picture import journey_map
+from cjlib.plots.segment_pictures import (
+    cluster_deviations,
+    count_maps,
+    likelihood_by_number,
+    outcome_panels,
+    share_pairs,
+    stability_by_number,
+    transition_pictures,
+)
 from cjlib.plots.stage_bars import sales_cycle, visit_outcomes
 from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, MUTED, SEQUENTIAL, role_colors
 
@@ -14,13 +23,20 @@ __all__ = [
     "MUTED",
     "SEQUENTIAL",
     "activity_curves",
+    "cluster_deviations",
+    "count_maps",
     "heatmap",
     "interval_bars",
     "journey_map",
+    "likelihood_by_number",
+    "outcome_panels",
     "role_colors",
     "sales_cycle",
+    "share_pairs",
     "silence_lengths",
+    "stability_by_number",
     "step_curves",
     "touchpoint_reach",
+    "transition_pictures",
     "visit_outcomes",
 ]

@@ -1,27 +1,28 @@
 """Clusters of customers that hold: how many there are, and how stable each of them is."""
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
-from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, silhouette_score
-from sklearn.mixture import GaussianMixture
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import NearestCentroid
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 HOLDS = 0.6
-BANDS = ((0.85, "highly stable"), (0.75, "valid"), (HOLDS, "a pattern"), (0.0, "not to be trusted"))
+BANDS = {"highly stable": 0.85, "valid": 0.75, "a pattern": HOLDS, "not to be trusted": 0.0}
 """Readings of a cluster's stability, from its lower limit (C. Hennig, R package fpc)."""
+NUMBERS = ("n_clusters", "n_components")
+"""What clusterers call the number of clusters that they are told."""
 
 
 def stability_band(stability: float) -> str:
     """Return the reading of a cluster's stability, such as ``"valid"``."""
-    return next((text for low, text in BANDS if stability >= low), BANDS[-1][1])
+    return next((band for band, low in BANDS.items() if stability >= low), "unknown")
 
 
 def jaccard(reference: np.ndarray, other: np.ndarray, n_clusters: int) -> np.ndarray:
@@ -48,16 +49,16 @@ def jaccard(reference: np.ndarray, other: np.ndarray, n_clusters: int) -> np.nda
     return np.where(sizes[:, 0] > 0, best, np.nan)
 
 
-class BehaviourClusters(ClusterMixin, BaseEstimator):
-    """K-means and Gaussian mixtures over a range of k, the number chosen by stability first.
+class StableClusters(ClusterMixin, BaseEstimator):
+    """Any clusterers over a range of numbers, the clustering chosen by stability first.
 
-    The features are scaled robustly (median, quartiles, limited to three of them), every group of
-    features is given the same weight, and the principal components that carry most of the variance
+    The features are scaled robustly (median, quartiles, limited to three of them), every kind of
+    feature is given the same weight, and the principal components that carry most of the variance
     are clustered. Each clustering is then repeated on bootstrap samples, and each cluster's Jaccard
     index with its best match averaged (Hennig 2007).
 
     A split of structureless data can be stable too: halves of a long cloud are. The index is
-    therefore set against the mean index J0 of as many clusters in data without structure, drawn
+    therefore set against the mean index J0 of the same method in data without structure, drawn
     uniformly over the ranges of the features and over those of the components (the references of
     the gap statistic; Tibshirani, Walther & Hastie 2001); the larger J0 counts::
 
@@ -71,11 +72,12 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    groups : sequence of str, optional
-        The group of each feature, e.g. ``"stage"`` for all shares of stages; one each by default.
-    k_range : sequence of int
+    methods : clusterer, or dict of str to clusterer, optional
+        Of scikit-learn's kind; k-means by default. One that is told a number (``n_clusters`` or
+        ``n_components``) is tried with each `k`; another, such as ``HDBSCAN``, once. Customers whom
+        a method calls noise belong to the nearest centre.
+    k : sequence of int
         Numbers of clusters to try, each at least 2.
-    methods : sequence of {"kmeans", "mixture"}
     n_bootstraps : int
         Bootstrap samples per clustering; a fifth where a cluster is soon seen not to hold.
     n_rows : int
@@ -86,45 +88,50 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
         Share of the customers that a cluster has at least.
     n_components : int
         Principal components at most.
-    random_state : int
+    seed : int
+        Of the samples and, where they take one, of the methods.
 
     Attributes
     ----------
     trials_ : DataFrame
-        One row per clustering tried: ``method``, ``k``, ``weakest`` and ``mean`` stability, ``ari``
-        (mean adjusted Rand index of the bootstraps), ``silhouette``, ``bic``, ``smallest`` share,
+        One row per clustering tried: ``method``, ``k``, ``found_again`` (lowest mean Jaccard index
+        of a cluster), ``weakest`` (lowest stability), ``silhouette``, ``bic``, ``smallest`` share,
         ``holds``, ``chosen``.
     n_clusters_ : int
     labels_ : array of shape (n_samples,)
         Clusters from the largest to the smallest.
     stability_ : array of shape (n_clusters_,)
         Of each cluster; NaN when there is one only.
+
+    Notes
+    -----
+    Columns of a DataFrame are of one kind when their names begin alike before a colon, such as
+    ``stage: purchase`` and ``stage: loyalty``; other columns are a kind each.
     """
 
     def __init__(
         self,
-        groups: Sequence[str] | None = None,
-        k_range: Sequence[int] = (2, 3, 4, 5, 6),
-        methods: Sequence[str] = ("kmeans", "mixture"),
+        methods: Mapping[str, BaseEstimator] | BaseEstimator | None = None,
+        *,
+        k: Sequence[int] = (2, 3, 4, 5, 6),
         n_bootstraps: int = 20,
         n_rows: int = 600,
         holds: float = HOLDS,
         smallest_share: float = 0.02,
         n_components: int = 8,
-        random_state: int = 0,
+        seed: int = 0,
     ):
-        self.groups = groups
-        self.k_range = k_range
         self.methods = methods
+        self.k = k
         self.n_bootstraps = n_bootstraps
         self.n_rows = n_rows
         self.holds = holds
         self.smallest_share = smallest_share
         self.n_components = n_components
-        self.random_state = random_state
+        self.seed = seed
 
-    def fit(self, X, y=None):
-        """Try all numbers of clusters and keep the one that holds best.
+    def fit(self, X, y=None) -> "StableClusters":
+        """Try all clusterings and keep the one that holds best.
 
         Parameters
         ----------
@@ -156,17 +163,19 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
         with threadpool_limits(1):
             return self._labels(self._project(X))
 
+    # -- the space that is clustered ---------------------------------------------------------------
+
     def _learn_scale(self, X: np.ndarray) -> None:
-        """Learn medians, spreads, group weights and components."""
+        """Learn medians, spreads, the weight of each kind of feature, and components."""
         low, self.median_, high = np.quantile(X, [0.25, 0.5, 0.75], axis=0)
         # Most customers lack most touchpoints: quartiles of 0 say nothing of those who have them.
         spread = np.maximum((high - low) / 1.349, X.std(axis=0) / 2)
         varies = X.std(axis=0) > 1e-9
         self.spread_ = np.where(varies, spread, 1.0)
-        groups = np.arange(X.shape[1]) if self.groups is None else np.asarray(self.groups)
-        sizes = pd.Series(groups[varies]).value_counts()
-        weight = np.array([1 / np.sqrt(sizes.get(group, 1)) for group in groups])
-        self.weight_ = np.where(varies, weight, 0.0)
+        names = getattr(self, "feature_names_in_", np.arange(X.shape[1]).astype(str))
+        kinds = pd.Series([name.partition(": ")[0] for name in names])
+        sizes = kinds.map(kinds[varies].value_counts()).to_numpy()
+        self.weight_ = np.where(varies, 1 / np.sqrt(sizes), 0.0)
         scaled = self._scale(X)
         variance = np.linalg.eigvalsh(np.cov(scaled.T).reshape(X.shape[1], -1))[::-1]
         enough = np.searchsorted(np.cumsum(variance), 0.9 * variance.sum()) + 1
@@ -179,9 +188,11 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
     def _project(self, X: np.ndarray) -> np.ndarray:
         return self.pca_.transform(self._scale(X))
 
+    # -- the choice --------------------------------------------------------------------------------
+
     def _choose(self, X: np.ndarray, Z: np.ndarray) -> None:
         """Try every clustering; set ``trials_``, ``model_``, ``order_`` and ``stability_``."""
-        rng = np.random.default_rng(self.random_state)
+        rng = np.random.default_rng(self.seed)
         rows = rng.permutation(len(Z))[: 2 * self.n_rows]  # where clusterings are compared
         seen = Z[rows]
         scaled = self._scale(X[rows])
@@ -189,110 +200,125 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
             [self.pca_.transform(_uniform(scaled, rng)) for _ in range(2)],
             [_uniform(seen, rng) for _ in range(2)],
         ]
-        distinct = len(np.unique(seen.round(6), axis=0))
+        most = min(len(np.unique(seen.round(6), axis=0)), len(Z) / 2)
         trials, kept = [], []
-        for method, k in product(self.methods, self.k_range):
-            if k >= min(distinct, len(Z) / 2):
-                continue
-            model = self._model(method, k, n_init=5).fit(Z)
+        for name, method in self._candidates(most):
+            model = _fitted(method, Z)
             labels = model.predict(seen)
-            stability, ari = self._stability(method, k, seen, labels, noise, rng)
-            smallest = np.bincount(labels, minlength=k).min() / len(labels)
+            stability, again = self._stability(method, seen, labels, noise, rng)
+            smallest = np.bincount(labels, minlength=len(stability)).min() / len(labels)
             weakest = float(stability.min())
             trials.append(
                 {
-                    "method": method,
-                    "k": k,
+                    "method": name,
+                    "k": len(stability),
+                    "found_again": again,
                     "weakest": weakest,
-                    "mean": float(stability.mean()),
-                    "ari": ari,
                     "silhouette": _silhouette(seen[: self.n_rows], labels[: self.n_rows]),
-                    "bic": model.bic(seen) if method == "mixture" else np.nan,
+                    "bic": model.bic(seen) if hasattr(model, "bic") else np.nan,
                     "smallest": smallest,
                     "holds": weakest >= self.holds and smallest >= self.smallest_share,
                 }
             )
             kept.append((model, stability))
-        columns = [
-            "method",
-            "k",
-            "weakest",
-            "mean",
-            "ari",
-            "silhouette",
-            "bic",
-            "smallest",
-            "holds",
-        ]
-        self.trials_ = pd.DataFrame(trials, columns=columns).assign(chosen=False)
-        best = self._best()
-        if best is None:
-            self.model_, self.n_clusters_ = None, 1
-            self.order_, self.stability_ = np.zeros(1, dtype=int), np.array([np.nan])
-            return
-        self.trials_.loc[best, "chosen"] = True
-        self.model_, stability = kept[best]
+        columns = "method k found_again weakest silhouette bic smallest holds"
+        self.trials_ = pd.DataFrame(trials, columns=columns.split()).assign(chosen=False)
+        self.model_, stability = DummyClassifier(strategy="prior"), np.array([np.nan])
+        self.model_.fit(Z, np.zeros(len(Z), dtype=int))
+        if self.trials_["holds"].any():
+            best = self._best()
+            self.trials_.loc[best, "chosen"] = True
+            self.model_, stability = kept[best]
         self.n_clusters_ = len(stability)
         sizes = np.bincount(self.model_.predict(Z), minlength=self.n_clusters_)
         largest_first = np.argsort(-sizes, kind="stable")
         self.order_ = np.argsort(largest_first)
         self.stability_ = stability[largest_first]
 
-    def _best(self) -> int | None:
+    def _candidates(self, most: float):
+        """Yield the name and the clusterer of every trial, below `most` clusters."""
+        methods = KMeans(n_init=5) if self.methods is None else self.methods
+        if not isinstance(methods, Mapping):
+            methods = {type(methods).__name__: methods}
+        for name, method in methods.items():
+            told = [number for number in NUMBERS if number in method.get_params()]
+            for k in self.k if told else [0]:
+                if k < most:
+                    numbers = dict.fromkeys(told, k)
+                    yield name, _seeded(clone(method).set_params(**numbers), self.seed)
+
+    def _best(self) -> int:
         """Return the row of ``trials_`` to keep."""
         held = self.trials_[self.trials_["holds"]]
-        if held.empty:
-            return None
-        band = held["weakest"].map(lambda value: sum(value >= low for low, _ in BANDS))
+        band = held["weakest"].map(lambda value: sum(value >= low for low in BANDS.values()))
         ranked = held.assign(band=band, silhouette=held["silhouette"].round(2))
         ranked = ranked.sort_values(
             ["band", "silhouette", "bic", "k"],
             ascending=[False, False, True, True],
-            na_position="first",  # k-means, the simpler one, unless a mixture separates better
+            na_position="first",  # what has no BIC, the simpler one, unless a mixture is clearer
             kind="stable",
         )
         return int(ranked.index[0])
 
-    def _stability(self, method, k, seen, labels, noise, rng) -> tuple[np.ndarray, float]:
-        """Return each cluster's stability, and the mean Rand index of the bootstraps."""
+    def _stability(self, method, seen, labels, noise, rng) -> tuple[np.ndarray, float]:
+        """Return each cluster's stability, and the lowest mean Jaccard index of any."""
         few = max(self.n_bootstraps // 5, 2)
-        found, ari = self._found_again(method, k, seen, labels, few, rng)
+        found = self._found_again(method, seen, labels, few, rng)
         if found.min() >= self.holds - 0.1:
-            found, ari = self._found_again(method, k, seen, labels, self.n_bootstraps, rng)
+            found = self._found_again(method, seen, labels, self.n_bootstraps, rng)
         chance = 0.0
         for alike in noise:
             means = []
             for data in alike:
-                labels = self._model(method, k, n_init=5).fit(data).predict(data)
-                means.append(self._found_again(method, k, data, labels, few, rng)[0].mean())
+                of_noise = _fitted(method, data).predict(data)
+                means.append(self._found_again(method, data, of_noise, few, rng).mean())
             chance = max(chance, float(np.mean(means)))
-        return np.clip((found - chance) / max(1 - chance, 1e-2), 0, 1), ari
+        return np.clip((found - chance) / max(1 - chance, 1e-2), 0, 1), float(found.min())
 
-    def _found_again(self, method, k, seen, labels, times, rng) -> tuple[np.ndarray, float]:
-        """Return each cluster's mean Jaccard index over bootstraps, and the mean Rand index."""
-        overlaps, agreements = [np.zeros(k)], [0.0]
+    def _found_again(self, method, seen, labels, times, rng) -> np.ndarray:
+        """Return each cluster's mean Jaccard index over bootstraps; 0 where there is but one."""
+        k = _number(method) or int(labels.max()) + 1
+        if k < 2:
+            return np.zeros(1)
+        overlaps = []
         for _ in range(times):
             drawn = seen[rng.integers(len(seen), size=min(len(seen), self.n_rows))]
             if len(np.unique(drawn, axis=0)) > k:
-                seed = int(rng.integers(2**31))
-                again = self._model(method, k, seed=seed).fit(drawn).predict(seen)
-                overlaps.append(jaccard(labels, again, k))
-                agreements.append(adjusted_rand_score(labels, again))
-        drawn_times = max(len(overlaps) - 1, 1)
-        return np.nan_to_num(np.sum(overlaps, axis=0)) / drawn_times, sum(agreements) / drawn_times
-
-    def _model(self, method: str, k: int, n_init: int = 2, seed: int | None = None):
-        seed = self.random_state if seed is None else seed
-        if method == "kmeans":
-            return KMeans(k, n_init=n_init, random_state=seed)
-        return GaussianMixture(
-            k, n_init=n_init // 2, reg_covar=1e-3, tol=1e-2, max_iter=50, random_state=seed
-        )
+                again = _seeded(_with_fewer_starts(method), int(rng.integers(2**31)))
+                overlaps.append(jaccard(labels, _fitted(again, drawn).predict(seen), k))
+        return np.nan_to_num(np.sum(overlaps, axis=0)) / max(len(overlaps), 1) + np.zeros(k)
 
     def _labels(self, Z: np.ndarray) -> np.ndarray:
-        if self.model_ is None:
-            return np.zeros(len(Z), dtype=int)
         return self.order_[self.model_.predict(Z)]
+
+
+def _fitted(method: BaseEstimator, Z: np.ndarray):
+    """Return a fitted model that can label any customer, also noise and who comes later."""
+    method = clone(method)
+    if hasattr(method, "predict"):
+        return method.fit(Z)
+    labels = method.fit_predict(Z)
+    member = labels >= 0
+    if len(np.unique(labels[member])) < 2:
+        return DummyClassifier(strategy="prior").fit(Z, np.zeros(len(Z), dtype=int))
+    return NearestCentroid().fit(Z[member], labels[member])
+
+
+def _number(method: BaseEstimator) -> int:
+    """Return the number of clusters that a method is told; 0 where it finds it."""
+    params = method.get_params()
+    return next((params[name] for name in NUMBERS if name in params), 0)
+
+
+def _seeded(method: BaseEstimator, seed: int) -> BaseEstimator:
+    return method.set_params(random_state=seed) if "random_state" in method.get_params() else method
+
+
+def _with_fewer_starts(method: BaseEstimator) -> BaseEstimator:
+    """Return a copy with half the starts: a bootstrap is repeated often."""
+    starts = method.get_params().get("n_init")
+    fewer = {"n_init": max(1, starts // 2)} if isinstance(starts, int) else {}
+    return clone(method).set_params(**fewer)
 
 
 def _uniform(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -303,36 +329,3 @@ def _uniform(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _silhouette(data: np.ndarray, labels: np.ndarray) -> float:
     several = 1 < len(np.unique(labels)) < len(labels)
     return float(silhouette_score(data, labels)) if several else np.nan
-
-
-def match_clusters(centers: pd.DataFrame, earlier: pd.DataFrame, scale: pd.Series) -> dict:
-    """Match clusters to those of an earlier run by what their customers do on average.
-
-    Parameters
-    ----------
-    centers, earlier : DataFrame
-        One row per cluster (the index holds its name or number), one column per feature.
-    scale : Series
-        Spread of each feature among customers.
-
-    Returns
-    -------
-    dict
-        From the index of ``centers`` to the index of ``earlier``, for clusters whose distance (root
-        mean square over shared features, in spreads) is below half a spread. Each is used once.
-    """
-    shared = [
-        name for name in centers.columns if name in earlier.columns and scale.get(name, 0) > 0
-    ]
-    if not shared or earlier.empty:
-        return {}
-    spread = scale[shared].to_numpy(dtype=float)
-    now = centers[shared].to_numpy(dtype=float) / spread
-    then = earlier[shared].to_numpy(dtype=float) / spread
-    distance = np.sqrt(np.nanmean((now[:, None] - then[None]) ** 2, axis=2))
-    rows, columns = linear_sum_assignment(distance)
-    return {
-        centers.index[i]: earlier.index[j]
-        for i, j in zip(rows, columns, strict=True)
-        if distance[i, j] < 0.5
-    }

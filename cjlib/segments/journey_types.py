@@ -6,19 +6,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
+from cjlib.errors import Unanswerable
 from cjlib.markov.mixture import (
     MarkovMixture,
     TransitionData,
     choose_components,
     customer_transitions,
 )
-from cjlib.segments.clusters import jaccard
+from cjlib.segments.cluster_names import ALL, group_names
+from cjlib.segments.clusters import jaccard, stability_band
 
-ALL = "all"
 SAMPLE = 20_000  # customers from whom the chains are learned
 BARELY = 0.02  # nats per customer: with many customers less than this is sure, and no use
-CHUNK = 200_000  # customers whose memberships are held at once
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,35 @@ class JourneyTypes:
     choice: pd.DataFrame
     stability: np.ndarray
 
+    def summary(self) -> pd.DataFrame:
+        """Return one row on what was chosen.
+
+        Returns
+        -------
+        DataFrame
+            ``types``, ``most`` (largest number tried), ``weakest`` (lowest stability), ``verdict``
+            (its reading), ``sure_share`` (of the customers learned from, ``customers``: those who
+            belong to their type with a probability of 0.8 or more).
+        """
+        surest = self.model.responsibilities_.max(axis=1)
+        row = {
+            "types": len(self.names),
+            "most": int(self.choice["components"].max()),
+            "weakest": float(self.stability.min()),
+            "verdict": stability_band(self.stability.min()),
+            "sure_share": float((surest >= 0.8).mean()),
+            "customers": len(surest),
+        }
+        return pd.DataFrame([row])
+
+    def chains(self) -> dict[str, pd.DataFrame]:
+        """Return the probability of each move by type, from a stage (row) to a stage or the end."""
+        if len(self.names) == 1:
+            raise Unanswerable("there is one type of journey, and nothing to set it against")
+        states = list(self.model.states_)
+        frames = (pd.DataFrame(m, states, states) for m in self.model.transition_matrices_)
+        return dict(zip(self.names, frames, strict=True))
+
     def assign(self, log, *, until: pd.Timestamp | None = None) -> pd.DataFrame:
         """Return each customer's likeliest type and its probability.
 
@@ -56,17 +86,10 @@ class JourneyTypes:
         DataFrame
             ``customer_id``, ``journey_type`` (categorical) and ``type_probability``.
         """
-        return self.members(customer_transitions(log if until is None else known_by(log, until)))
-
-    def members(self, data: TransitionData) -> pd.DataFrame:
-        """Return the same for moves already counted."""
-        codes = np.empty(len(data), dtype=np.int16)
-        surest = np.empty(len(data), dtype=np.float32)
-        for start in range(0, len(data), CHUNK):
-            part = np.arange(start, min(start + CHUNK, len(data)))
-            shares = self.model.predict_proba(data.take(part))
-            codes[part], surest[part] = shares.argmax(axis=1), shares.max(axis=1)
-        types = pd.Categorical.from_codes(codes, categories=self.names)
+        data = customer_transitions(log if until is None else known_by(log, until))
+        shares = self.model.predict_proba(data)
+        types = pd.Categorical.from_codes(shares.argmax(axis=1), categories=self.names)
+        surest = shares.max(axis=1).astype(np.float32)
         return pd.DataFrame(
             {"customer_id": data.customers, "journey_type": types, "type_probability": surest}
         )
@@ -80,43 +103,45 @@ def known_by(log, until: pd.Timestamp) -> SimpleNamespace:
 
 
 def find_journey_types(
-    log, *, most: int = 6, seed: int = 0, n_bootstraps: int = 5
-) -> tuple[JourneyTypes, pd.DataFrame]:
-    """Learn how many journey types there are, what they are, and who follows which.
+    log,
+    model: MarkovMixture,
+    *,
+    numbers: Sequence[int] = range(1, 7),
+    n_bootstraps: int = 5,
+    seed: int = 0,
+) -> JourneyTypes:
+    """Learn how many journey types there are and what they are.
 
     The number is the smallest whose log-likelihood on customers not learned from is within a
     standard error, or 0.02 nats per customer, of the best. Learned from a sample when the log is
-    large, assigned to everyone.
+    large.
 
     Parameters
     ----------
     log : Log
-    most : int
-        The largest number to try.
-    seed : int
+    model : MarkovMixture
+        How each number of types is learned.
+    numbers : sequence of int
+        Numbers of types to try, 1 among them.
     n_bootstraps : int
         Bootstrap samples behind the stability.
-
-    Returns
-    -------
-    types : JourneyTypes
-    members : DataFrame
-        See `JourneyTypes.assign`.
+    seed : int
+        Of the sample, the folds and the bootstraps.
     """
     data = customer_transitions(log)
     rng = np.random.default_rng(seed)
     sample = data.take(np.sort(rng.permutation(len(data))[:SAMPLE]))
     # Fewer than a few customers per chain teach nothing.
-    candidates = [k for k in range(1, most + 1) if k == 1 or k * 20 <= len(sample)]
-    choice = choose_components(sample, candidates, max_customers=5_000, seed=seed)
+    candidates = [k for k in numbers if k == 1 or k * 20 <= len(sample)]
+    options = model.get_params()
+    del options["n_components"], options["seed"]
+    choice = choose_components(sample, candidates, max_customers=5_000, seed=seed, **options)
     close = choice["behind"] <= np.maximum(choice["standard_error"], BARELY)
     number = int(choice.loc[close, "components"].min())
     choice["chosen"] = choice["components"] == number
-    model = MarkovMixture(number, seed=seed).fit(sample)
-    names = type_names(model, sample, log)
+    model = clone(model).set_params(n_components=number).fit(sample)
     stability = _stability(model, sample, n_bootstraps, rng)
-    types = JourneyTypes(model, names, choice, stability)
-    return types, types.members(data)
+    return JourneyTypes(model, type_names(model, sample, log), choice, stability)
 
 
 def _stability(model, sample: TransitionData, times: int, rng) -> np.ndarray:
@@ -129,8 +154,10 @@ def _stability(model, sample: TransitionData, times: int, rng) -> np.ndarray:
     found = []
     for _ in range(times):
         drawn = seen.take(rng.integers(len(seen), size=len(seen)))
-        again = MarkovMixture(number, n_init=4, seed=int(rng.integers(2**31))).fit(drawn)
-        found.append(jaccard(labels, again.predict(seen), number))
+        again = clone(model).set_params(
+            n_init=max(1, model.n_init // 2), seed=int(rng.integers(2**31))
+        )
+        found.append(jaccard(labels, again.fit(drawn).predict(seen), number))
     return np.nan_to_num(np.mean(found, axis=0))
 
 
@@ -170,17 +197,14 @@ def type_names(model: MarkovMixture, sample: TransitionData, log) -> list[str]:
 
 def _move(states: Sequence[str], log, origin: int, target: int) -> str:
     """Say a start (origin 0) or a move (origin - 1 to target) in words."""
-    positions = log.stages.positions
-
-    def label(state: str) -> str:
-        return log.label(state).lower()
-
-    to = states[target]
+    positions, phrases = log.stages.positions, group_names()["journey_types"]
+    names = {"target": log.label(states[target]).lower()}
     if origin == 0:
-        return f"start in {label(to)}"
-    start = states[origin - 1]
-    if to not in positions:
-        return f"more often end in {label(start)}"
-    step = positions[to] - positions[start]
-    how = "back from" if step < 0 else "straight from" if step > 1 else "on from"
-    return f"{how} {label(start)} to {label(to)}"
+        return phrases["start"].format(**names)
+    start, end = states[origin - 1], states[target]
+    names["origin"] = log.label(start).lower()
+    if end not in positions:
+        return phrases["end"].format(**names)
+    step = positions[end] - positions[start]
+    way = "back" if step < 0 else "skip" if step > 1 else "next"
+    return phrases[way].format(**names)

@@ -1,29 +1,22 @@
 """What sets segments apart: value, conversion, feeling and churn, each with its interval."""
 
 import json
+from collections.abc import Callable
 
-import ibis
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from cjlib.segments.journey_types import ALL
-from cjlib.segments.rfm import purchase_history, rfm
-from cjlib.segments.segments import VIEWS, Segments
+from cjlib.errors import Unanswerable
+from cjlib.journey_map.counts import with_segments
+from cjlib.segments.cluster_names import ALL
+from cjlib.segments.rfm import NOT_YET, purchase_history
+from cjlib.segments.views import VIEWS, Views
 from cjlib.uncertainty import Interval, benjamini_hochberg, difference_test, proportion, ratio
 
 MEASURES = ("value", "conversion", "feeling", "churn")
 """What came of a segment's customers."""
-ATTRIBUTE_FORMATS = {
-    "segment": str,
-    "attribute": str,
-    "level": str,
-    "customers": ",d",
-    "share": ".0%",
-    "others": ".0%",
-    **dict.fromkeys(["difference", "lower", "upper"], lambda share: f"{100 * share:+.0f} points"),
-}
-ATTRIBUTE_COLUMNS = list(ATTRIBUTE_FORMATS)
+SURE = 0.05  # q-value below which a group is told from the others
+ENOUGH = 30  # customers, below which a group's churn is not talked about
 
 
 def outcomes(log) -> pd.DataFrame:
@@ -40,32 +33,34 @@ def outcomes(log) -> pd.DataFrame:
         ``value``, ``ended`` (journeys that have ended), ``bought`` (those of them with a purchase),
         ``feeling`` (sum) and ``told`` (events with a feeling).
     """
-    journeys = log.journeys
+    journeys, events = log.journeys, log.events
     over = journeys.end == "lost"
     by_customer = journeys.group_by("customer_id").aggregate(
         ended=over.sum(), bought=(over & (journeys.purchases > 0)).sum()
     )
-    events = log.events
     feelings = events.group_by("customer_id").aggregate(
         feeling=events.sentiment.sum(), told=events.sentiment.count()
     )
-    history = purchase_history(events, log.as_of, value=log.has("value")).drop("bucket")
-    found = by_customer.to_pandas().set_index("customer_id")
-    for table in (feelings, history):
-        found = found.join(table.to_pandas().set_index("customer_id"))
+    tables = [by_customer, feelings, purchase_history(log).drop("bucket")]
+    indexed = [table.to_pandas().set_index("customer_id") for table in tables]
+    found = indexed[0].join(indexed[1:])
     filled = ["frequency", "value", "ended", "bought", "feeling", "told"]
     return found.assign(**found[filled].astype(float).fillna(0.0))
 
 
-def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.DataFrame:
+def profiles(
+    log, views: Views, now: pd.DataFrame, then: pd.DataFrame, stability: pd.DataFrame
+) -> pd.DataFrame:
     """Describe every segment of every view, and everybody.
 
     Parameters
     ----------
     log : Log
-    segments : Segments
-    known : DataFrame, optional
-        The result of `outcomes`, when it is at hand.
+    views : Views
+    now, then : DataFrame
+        Of `Views.at`, now and one churn horizon ago.
+    stability : DataFrame
+        Of `Views.stability`.
 
     Returns
     -------
@@ -78,48 +73,59 @@ def profiles(log, segments: Segments, known: pd.DataFrame | None = None) -> pd.D
         measure's ``_q`` is the q-value of no difference between the segment and all others, over
         the segments of the view.
     """
-    known = outcomes(log) if known is None else known
-    customers = segments.customers
-    known = known.reindex(customers["customer_id"])
-    buckets = customers["bucket"].to_numpy()
+    known = outcomes(log).reindex(now["customer_id"]).reset_index(drop=True)
     parts = []
-    for view, segmentation in {ALL: ALL, **VIEWS}.items():
-        labels = _labels(customers, view)
-        counts = _sums(buckets, labels, np.ones(len(labels)))
-        present = counts.sum(axis=0) > 0
-
-        def sums(column, buckets=buckets, labels=labels):
-            return _sums(buckets, labels, known[column].to_numpy())
-
-        recency = pd.Series(known["recency_days"].to_numpy()).groupby(labels, observed=False)
-        part = pd.DataFrame(
-            {
-                "segmentation": segmentation,
-                "segment": labels.categories,
-                "customers": counts.sum(axis=0).astype(int),
-                "share": counts.sum(axis=0) / max(len(labels), 1),
-                "recency_days": recency.median().to_numpy(),
-                "frequency": ratio(sums("frequency"), counts).estimate,
-                "stability": [segments.stability.get((view, s)) for s in labels.categories],
-            }
+    for segmentation, labels, sums in _groupings(now):
+        counts = sums(np.ones(len(now)))
+        spent = sums(known["value"] if log.has("value") else np.full(len(now), np.nan)), counts
+        ended, felt = (
+            (sums(known[above]), sums(known[below]))
+            for above, below in (("bought", "ended"), ("feeling", "told"))
         )
-        spent = (sums("value") if log.has("value") else np.full(counts.shape, np.nan), counts)
-        ended, felt = (sums("bought"), sums("ended")), (sums("feeling"), sums("told"))
-        part = part.assign(
+        part = {
+            "segmentation": segmentation,
+            "segment": labels.categories,
+            "customers": counts.sum(axis=0).astype(int),
+            "share": counts.sum(axis=0) / max(len(now), 1),
+            "recency_days": known["recency_days"].groupby(labels, observed=False).median().array,
+            "frequency": ratio(sums(known["frequency"]), counts).estimate,
             **_measured("value", ratio(*spent), spent),
             **_measured("conversion", proportion(*ended), ended),
             **_measured("feeling", ratio(*felt, scale=(-1, 1)), felt),
-        )
-        parts.append(part[present])
+        }
+        parts.append(pd.DataFrame(part)[counts.sum(axis=0) > 0])
     table = pd.concat(parts, ignore_index=True)
-    table = table.merge(churn_by_segment(log, segments), how="left")
-    centers = segments.clusters.centers
+    table = table.merge(stability, how="left").merge(churn_by_segment(log, then), how="left")
+    centers = views.clusters.centers
     texts = {name: json.dumps(row.round(6).to_dict()) for name, row in centers.iterrows()}
     of_cluster = table["segmentation"] == "cluster"
     table["behaviour"] = table["segment"].where(of_cluster).map(texts)
-    table["stability"] = table["stability"].astype(float)
-    first = ["segmentation", "segment", "customers", "share", "recency_days", "frequency", "value"]
+    first = ["segmentation", "segment", "customers", "share", "recency_days", "frequency"]
+    first += ["value", "stability"]
     return table[[*first, *table.columns.drop(first)]]
+
+
+def _groupings(customers: pd.DataFrame):
+    """Yield everybody's and each view's name, labels, and a function that adds up by bucket.
+
+    The function takes a weight per customer and returns sums of shape (B, S).
+    """
+    buckets = customers["bucket"].to_numpy(dtype=np.int64)
+    everybody = pd.Categorical([ALL] * len(customers), categories=[ALL])
+    labelled = {ALL: everybody} | {
+        name: pd.Categorical(customers[view]) for view, name in VIEWS.items()
+    }
+    for segmentation, labels in labelled.items():
+        shape = (int(buckets.max(initial=0)) + 1, len(labels.categories))
+
+        def sums(weights, labels=labels, shape=shape) -> np.ndarray:
+            found = np.zeros(shape)
+            known = labels.codes >= 0
+            place = buckets[known], labels.codes[known]
+            np.add.at(found, place, np.asarray(weights, dtype=float)[known])
+            return found
+
+        yield segmentation, labels, sums
 
 
 def _measured(name: str, interval: Interval, counted: tuple[np.ndarray, np.ndarray]) -> dict:
@@ -145,123 +151,202 @@ def against_others(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
     array of shape (S,)
         q-values over the segments (Benjamini-Hochberg); NaN where there is nothing to compare.
     """
-    rest_hits = hits.sum(axis=1, keepdims=True) - hits
-    rest_trials = trials.sum(axis=1, keepdims=True) - trials
-    return benjamini_hochberg(difference_test(hits, trials, rest_hits, rest_trials).p_value)
+    return benjamini_hochberg(_difference_from_others(hits, trials).p_value)
 
 
-def churn_by_segment(log, segments: Segments) -> pd.DataFrame:
+def _difference_from_others(hits: np.ndarray, trials: np.ndarray):
+    rest_hits, rest_trials = (part.sum(axis=1, keepdims=True) - part for part in (hits, trials))
+    return difference_test(hits, trials, rest_hits, rest_trials)
+
+
+def churn_by_segment(log, then: pd.DataFrame) -> pd.DataFrame:
     """Measure how many buyers of each segment did not buy again within the horizon.
 
     Nothing is known of the future, so it is measured one horizon ago: the buyers known by then, in
     the segments they were in by what was known then, and whether they bought from then until now.
 
+    Parameters
+    ----------
+    log : Log
+    then : DataFrame
+        Of `Views.at`, one horizon ago.
+
     Returns
     -------
     DataFrame
         ``segmentation``, ``segment``, ``churn``, ``churn_lower``, ``churn_upper``, ``churn_q`` and
-        ``churn_buyers`` (customers it is measured on); no rows when nobody had bought by then.
+        ``churn_buyers`` (customers it is measured on).
     """
-    cutoff = log.as_of - log.dataset.churn.horizon
-    figures = ["churn", "churn_lower", "churn_upper", "churn_q", "churn_buyers"]
-    then = rfm(log, as_of=cutoff, rules=segments.rules)
-    if then.empty:
-        empty = pd.DataFrame(columns=["segmentation", "segment", *figures])
-        return empty.astype(dict.fromkeys(figures, float))
-    then = then.set_index("customer_id")
+    buyers = then[then["rfm_segment"] != NOT_YET]
     events = log.events
-    after = events.filter(events.purchase, events.timestamp > cutoff).select("customer_id")
-    returned = then.index.isin(after.distinct().to_pandas()["customer_id"])
-    clusters = segments.clusters.assign(log, until=cutoff).set_index("customer_id")
-    types = segments.types.assign(log, until=cutoff).set_index("customer_id")
-    labelled = then.assign(
-        cluster=clusters["cluster"].reindex(then.index).array,
-        journey_type=types["journey_type"].reindex(then.index).array,
-    )
-    buckets = then["bucket"].to_numpy()
+    after = events.filter(
+        events.purchase, events.timestamp > log.as_of - log.dataset.churn.horizon
+    ).select("customer_id")
+    gone = ~buyers["customer_id"].isin(after.distinct().to_pandas()["customer_id"])
     parts = []
-    for view, segmentation in {ALL: ALL, **VIEWS}.items():
-        labels = _labels(labelled, view)
-        buyers = _sums(buckets, labels, np.ones(len(labels)))
-        gone = _sums(buckets, labels, ~returned)
+    for segmentation, labels, sums in _groupings(buyers):
+        counted = sums(gone), sums(np.ones(len(buyers)))
         part = {
             "segmentation": segmentation,
             "segment": labels.categories,
-            **_measured("churn", proportion(gone, buyers, alike=1.0), (gone, buyers)),
-            "churn_buyers": buyers.sum(axis=0),
+            **_measured("churn", proportion(*counted, alike=1.0), counted),
+            "churn_buyers": counted[1].sum(axis=0),
         }
-        parts.append(pd.DataFrame(part)[buyers.sum(axis=0) > 0])
+        parts.append(pd.DataFrame(part)[part["churn_buyers"] > 0])
     return pd.concat(parts, ignore_index=True)
 
 
-def attribute_shares(log, segments: Segments, view: str, most: int = 6) -> pd.DataFrame:
+# -- tables for reading ----------------------------------------------------------------------------
+
+
+def readable_profile(log, views: Views, profile: pd.DataFrame, enough: Callable) -> pd.DataFrame:
+    """Return what of a profile can be shown and read.
+
+    Groups too small to show and views of one group are left out, and what says little is missing:
+    a churn that too few buyers tell; the conversion of RFM segments, which are made of purchases,
+    and of whose journeys those that have ended are those without one; every conversion of a log
+    without stages before the purchase, whose journeys begin with one.
+
+    Parameters
+    ----------
+    log : Log
+    views : Views
+    profile : DataFrame
+        Of `profiles`.
+    enough : callable
+        From numbers of customers to whether they may be shown, see ``Report.enough``.
+
+    Returns
+    -------
+    DataFrame
+        First what is read, ``view`` and ``segment`` to ``stability``, then limits and q-values.
+        With ``value_share``: of the value, or of the purchases in a log without values.
+    """
+    names = {segmentation: views.name(view) for view, segmentation in VIEWS.items()}
+    what = "value" if profile["value"].notna().any() else "frequency"
+    total = profile[what] * profile["customers"]
+    shares = total / total.groupby(profile["segmentation"]).transform("sum")
+    table = profile.assign(value_share=shares, view=profile["segmentation"].map(names))
+    _blank(table, "churn", ~(table["churn_buyers"] >= ENOUGH))
+    before = {place.stage for place in log.dataset.touchpoints.values()} & set(log.stages.before)
+    _blank(table, "conversion", (table["segmentation"] == "rfm") | (not before))
+    first = ["view", "segment", "customers", "share", "recency_days", "frequency", "value"]
+    first += ["value_share", "conversion", "feeling", "churn", "stability"]
+    one_group = (table["segmentation"] != ALL) & (table["segment"] == ALL)
+    table = table.loc[~one_group & enough(table["customers"])]
+    return table[[*first, *table.columns.drop(first)]].reset_index(drop=True)
+
+
+def _blank(table: pd.DataFrame, measure: str, rows: pd.Series) -> None:
+    table.loc[rows, [measure, *(f"{measure}_{end}" for end in ("lower", "upper", "q"))]] = np.nan
+
+
+def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
+    """Say which groups differ from all other customers of their view, measure by measure.
+
+    Parameters
+    ----------
+    views : Views
+    shown : DataFrame
+        Of `readable_profile`.
+
+    Returns
+    -------
+    DataFrame
+        ``view``, ``segment`` and a column per measure: "higher" or "lower" than all others (q below
+        0.05 over the groups of the view), "none", or missing. What a view is made of is no finding
+        and missing: the value of RFM segments, and value and feeling of clusters.
+    """
+    everybody = shown[shown["segmentation"] == ALL].iloc[0]
+    table = shown[shown["segmentation"] != ALL]
+    made_of = {"cluster": set(views.clusters.sample.columns)}
+    made_of["rfm"] = set() if views.rules.bands else {"value"}
+    told = {}
+    for name in MEASURES:
+        # A group above everybody's mean is above that of the others, too.
+        way = np.where(table[name] > everybody[name], "higher", "lower")
+        verdict = pd.Series(way, table.index).where(table[f"{name}_q"] < SURE, "none")
+        built_in = table["segmentation"].map(lambda view: name in made_of.get(view, ()))
+        told[name] = verdict.mask(table[f"{name}_q"].isna() | built_in)
+    told = pd.DataFrame(told).dropna(axis=1, how="all")
+    if told.empty:
+        raise Unanswerable("no two groups can be compared in what came of them")
+    return table[["view", "segment"]].join(told)
+
+
+def attribute_shares(log, views: Views, customers: pd.DataFrame, most: int = 6) -> pd.DataFrame:
     """Compare what is known of customers beside the log between a segment and all others.
 
     Parameters
     ----------
     log : Log
-    segments : Segments
-    view : str
-        A column of ``segments.customers``.
+    views : Views
+    customers : DataFrame
+        Of `Views.at`.
     most : int
         Levels of an attribute to look at, the most frequent ones.
 
     Returns
     -------
     DataFrame
-        ``segment``, ``attribute``, ``level``, ``customers``, ``share`` (of the segment), ``others``
-        (share among all others), ``difference`` with ``lower`` and ``upper``, and ``q_value`` over
-        the whole table; empty for a log without a customers table.
+        ``view``, ``segment``, ``attribute``, ``level``, ``customers``, ``share`` (of the segment),
+        ``others_share`` (among all others), ``difference`` with ``lower`` and ``upper``,
+        ``q_value`` over the groups, attributes and levels of the view, and ``verdict``: "higher",
+        "lower" or "none".
     """
     if log.customers is None:
-        return pd.DataFrame(columns=[*ATTRIBUTE_COLUMNS, "q_value"])
-    customers = segments.customers
+        raise Unanswerable("the dataset file names no table of customers")
     attributes = log.customers.to_pandas().set_index("customer_id")
-    attributes = attributes.drop(columns="bucket", errors="ignore")
+    attributes = attributes.drop(columns="bucket", errors="ignore").astype("string")
     attributes = attributes.reindex(customers["customer_id"])
-    labels, buckets = _labels(customers, view), customers["bucket"].to_numpy()
-    parts = []
-    for attribute in attributes.columns:
-        levels = attributes[attribute].astype("string").value_counts().index[:most]
-        if not len(levels) > 1:
-            continue
-        stated = attributes[attribute].notna().to_numpy()
-        trials = _sums(buckets, labels, stated)
-        for level in levels:
-            hits = _sums(buckets, labels, (attributes[attribute].astype("string") == level))
-            rest_hits = hits.sum(axis=1, keepdims=True) - hits
-            rest_trials = trials.sum(axis=1, keepdims=True) - trials
-            test = difference_test(hits, trials, rest_hits, rest_trials)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                share = hits.sum(axis=0) / trials.sum(axis=0)
-            part = {
-                "segment": labels.categories,
-                "attribute": attribute,
-                "level": level,
-                "customers": hits.sum(axis=0).astype(int),
-                "share": share,
-                "others": share - test.effect,
-                "difference": test.effect,
-                "lower": test.lower,
-                "upper": test.upper,
-                "q_value": test.p_value,
-            }
-            parts.append(pd.DataFrame(part)[trials.sum(axis=0) > 0])
-    if not parts:
-        return pd.DataFrame(columns=[*ATTRIBUTE_COLUMNS, "q_value"])
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(q_value=benjamini_hochberg(table["q_value"]))
+    told = {name: column.value_counts().index[:most] for name, column in attributes.items()}
+    names = {segmentation: views.name(view) for view, segmentation in VIEWS.items()}
+    views_told = []
+    for segmentation, labels, sums in _groupings(customers):
+        parts = []
+        for attribute, levels in told.items() if segmentation != ALL else ():
+            trials = sums(attributes[attribute].notna())
+            for level in levels if len(levels) > 1 else ():
+                hits = sums((attributes[attribute] == level).fillna(False))
+                test = _difference_from_others(hits, trials)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    share = hits.sum(axis=0) / trials.sum(axis=0)
+                part = {
+                    "view": names[segmentation],
+                    "segment": labels.categories,
+                    "attribute": attribute,
+                    "level": level,
+                    "customers": hits.sum(axis=0).astype(int),
+                    "share": share,
+                    "others_share": share - test.effect,
+                    "difference": test.effect,
+                    "lower": test.lower,
+                    "upper": test.upper,
+                    "q_value": test.p_value,
+                }
+                parts.append(pd.DataFrame(part)[trials.sum(axis=0) > 0])
+        if parts:
+            table = pd.concat(parts, ignore_index=True)
+            views_told.append(table.assign(q_value=benjamini_hochberg(table["q_value"])))
+    if not views_told:
+        raise Unanswerable("no attribute of the customers has two values")
+    table = pd.concat(views_told, ignore_index=True)
+    way = np.where(table["difference"] > 0, "higher", "lower")
+    return table.assign(verdict=np.where(table["q_value"] < SURE, way, "none"))
 
 
-def typical_journeys(log, customers: pd.DataFrame, view: str, *, steps: int = 5, most: int = 3):
+def typical_journeys(
+    log, views: Views, customers: pd.DataFrame, *, steps: int = 5, most: int = 2
+) -> pd.DataFrame:
     """Count the most frequent beginnings of journeys, as stages in a row, by segment.
 
     Parameters
     ----------
     log : Log
+    views : Views
+        Segments are those of clusters and journey types; of RFM where those tell nobody apart.
     customers : DataFrame
-        ``customer_id`` and the view.
-    view : str
+        Of `Views.at`.
     steps : int
         Stages looked at, from the journey's start.
     most : int
@@ -270,65 +355,43 @@ def typical_journeys(log, customers: pd.DataFrame, view: str, *, steps: int = 5,
     Returns
     -------
     DataFrame
-        ``segment``, ``journey``, ``journeys``, ``customers``, ``share`` of the segment's journeys
-        and ``of`` how many. Journeys that are still open and shorter than ``steps`` are left out.
+        ``view``, ``segment``, ``journey``, ``journeys``, ``customers``, ``share`` of the segment's
+        journeys and ``of`` how many, rounded to the smallest group that may be shown: beside exact
+        parts it gives no small rest away. Journeys that are still open and shorter than ``steps``
+        are left out.
     """
-    visits = with_segment(log.visits, customers, view)
-    early = visits.filter(visits.visit < steps)
-    paths = early.group_by("customer_id", "segment", "journey").aggregate(
-        path=early.stage.group_concat(" > ", order_by=early.visit),
-        n=early.count(),
-        over=(early.next_stage == "lost").any().fill_null(False),
-    )
-    paths = paths.filter((paths.n == steps) | paths.over)
-    counted = paths.group_by("segment", "path").aggregate(
-        journeys=paths.count(), customers=paths.customer_id.nunique()
-    )
-    table = counted.to_pandas().sort_values(
-        ["segment", "journeys", "path"], ascending=[True, False, True]
-    )
-    table["of"] = table.groupby("segment")["journeys"].transform("sum")
-    table["share"] = table["journeys"] / table["of"]
-    table = table.groupby("segment").head(most).reset_index(drop=True)
-    labels = {stage: log.label(stage) for stage in log.stages.names}
-    told = table["path"].str.split(" > ")
-    said = told.map(lambda path: " → ".join(labels[stage] for stage in path))
-    said += np.where(told.map(len) == steps, " …", "")
-    columns = ["segment", "journey", "journeys", "customers", "share", "of"]
-    return table.assign(journey=said)[columns]
+    telling = views.telling(customers)
+    parts = []
+    for view in telling[1:] or telling:
+        visits = with_segments(log.visits, segments_of(customers, view))
+        early = visits.filter(visits.visit < steps)
+        paths = early.group_by("customer_id", "segment", "journey").aggregate(
+            path=early.stage.group_concat(" > ", order_by=early.visit),
+            n=early.count(),
+            over=(early.next_stage == "lost").any().fill_null(False),
+        )
+        paths = paths.filter((paths.n == steps) | paths.over)
+        counted = paths.group_by("segment", "path").aggregate(
+            journeys=paths.count(), customers=paths.customer_id.nunique()
+        )
+        parts.append(counted.to_pandas().assign(view=views.name(view)))
+    table = pd.concat(parts)
+    if table["path"].nunique() < 2:
+        raise Unanswerable("too few stages are met to tell journeys apart")
+    order = ["view", "segment", "journeys", "path"]
+    table = table.sort_values(order, ascending=[True, True, False, True])
+    groups = table.groupby(["view", "segment"])
+    total, step = groups["journeys"].transform("sum"), log.dataset.privacy.smallest_group
+    rounded = (total / step).round().astype(int) * step
+    table = table.assign(share=table["journeys"] / total, of=rounded)
+    table = table[groups.cumcount() < most].reset_index(drop=True)
+    stages = table["path"].str.split(" > ")
+    shown = stages.map(lambda path: " → ".join(map(log.label, path)))
+    table["journey"] = shown + np.where(stages.map(len) == steps, " …", "")
+    return table[["view", "segment", "journey", "journeys", "customers", "share", "of"]]
 
 
-def with_segment(table, customers: pd.DataFrame, view: str):
-    """Return an engine's table with the column ``segment`` of each customer's view."""
-    return table.inner_join(as_table(customers, view), "customer_id")
-
-
-def as_table(customers: pd.DataFrame, view: str):
-    """Return ``customer_id`` and ``segment`` as an in-memory table of the engine."""
-    frame = {
-        "customer_id": pa.array(customers["customer_id"], pa.string()),
-        "segment": pa.array(customers[view].astype(str), pa.string()),
-    }
-    return ibis.memtable(pa.table(frame))
-
-
-def _labels(customers: pd.DataFrame, view: str) -> pd.Categorical:
-    if view == ALL:
-        return pd.Categorical.from_codes(np.zeros(len(customers), dtype=int), [ALL])
-    return pd.Categorical(customers[view])
-
-
-def _sums(buckets: np.ndarray, labels: pd.Categorical, weights) -> np.ndarray:
-    """Add up weights by bucket and segment, shape (B, S)."""
-    known = labels.codes >= 0
-    shape = (int(buckets.max(initial=0)) + 1, len(labels.categories))
-    place = buckets[known].astype(np.int64) * shape[1] + labels.codes[known]
-    weights = np.asarray(weights, dtype=float)[known]
-    return np.bincount(place, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
-
-
-def repeat_share(scored: pd.DataFrame) -> Interval:
-    """Return the share of buyers who have bought more than once, with its interval."""
-    buckets, size = scored["bucket"], int(scored["bucket"].max()) + 1 if len(scored) else 1
-    again = np.bincount(buckets, weights=scored["frequency"] > 1, minlength=size)
-    return proportion(again, np.bincount(buckets, minlength=size), alike=1.0)
+def segments_of(customers: pd.DataFrame, view: str) -> pd.DataFrame:
+    """Return ``customer_id`` and ``segment`` of one view."""
+    segments = customers[["customer_id"]]
+    return segments.assign(segment=customers[view].astype(str).to_numpy())

@@ -1,66 +1,222 @@
 """Recency, frequency and value: scores from 1 to 5, and the rule table that names them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from importlib.resources import files
-from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, Unanswerable
+from cjlib.journeys import purchase_days
+from cjlib.segments.clusters import jaccard
+from cjlib.uncertainty import proportion
 
 SCORES = 5
-MEASURES = ("recency", "frequency", "value")
-COLUMNS = {"recency": "recency_days", "frequency": "frequency", "value": "value"}
+MEASURES = {"recency": "recency_days", "frequency": "frequency", "value": "value"}
+"""What is scored, and the column that holds it."""
 NOT_YET = "no purchase in this log"
 """The segment of customers who are in the log and have not bought."""
 FEW_REPEAT = 0.05  # share of repeat buyers below which frequency tells little
+DRAWN = 20_000  # buyers at most on whom cut points are learned anew
 
 
-def purchase_history(events: ir.Table, as_of: pd.Timestamp, *, value: bool = True) -> ir.Table:
-    """Return what each buyer has bought up to ``as_of``, as an expression on the engine.
+# -- the rules -------------------------------------------------------------------------------------
+
+
+def _range(said: object) -> tuple[int, int]:
+    """Read ``5``, ``"5"`` or ``[4, 5]``: a dataset file is read as text, a rule file as numbers."""
+    low, high = said if isinstance(said, list | tuple) and len(said) == 2 else (said, said)
+    low, high = (int(score) if str(score).isdigit() else 0 for score in (low, high))
+    if not 1 <= low <= high <= SCORES:
+        raise ValueError(
+            f"{said!r} is no score; write a number from 1 to {SCORES} or a range such as [4, 5]"
+        )
+    return low, high
+
+
+def _name(said: str) -> str:
+    if not said.strip():
+        raise ValueError("every rule needs a segment, such as segment: loyal")
+    return " ".join(said.split())
+
+
+Range = Annotated[tuple[int, int], BeforeValidator(_range)]
+
+
+class Rule(BaseModel, extra="forbid", frozen=True):
+    """One line of a rule table: the score ranges that carry a name."""
+
+    segment: Annotated[str, AfterValidator(_name)]
+    recency: Range = (1, SCORES)
+    frequency: Range = (1, SCORES)
+    value: Range = (1, SCORES)
+    means: str = ""
+    advice: str = ""
+
+
+class RuleTable:
+    """Rules read from the top: the first that fits names the customer.
 
     Parameters
     ----------
-    events : ibis table
-        Events with ``customer_id``, ``bucket``, ``timestamp``, ``purchase`` and ``value``.
-    as_of : Timestamp
-        Nothing after this moment is read.
-    value : bool
-        Whether the log has values; without them the column is null.
+    rules : list of mappings
+        As in ``rfm_rules.yml``.
+    source : str
+        Where the rules come from, for error messages.
+    bands : bool
+        Whether they tell buyers apart by their last purchase alone.
+
+    Raises
+    ------
+    ParameterError
+        When a key or a score is wrong, or a combination of scores has no name.
+    """
+
+    def __init__(self, rules: object, source: str = "rules", bands: bool = False):
+        self.source, self.bands = source, bands
+        if not isinstance(rules, list) or not rules:
+            raise ParameterError(
+                f"{source}: write a list of rules, such as "
+                "[{segment: best, recency: [4, 5]}, {segment: others}]."
+            )
+        try:
+            self.rules = TypeAdapter(list[Rule]).validate_python(rules)
+        except ValidationError as error:
+            number, *place = error.errors()[0]["loc"]
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            key = "".join(f"{key}: " for key in place[:1])
+            raise ParameterError(f"{source}, rule {number + 1}: {key}{said}.") from None
+        for measures in (3, 2):
+            self.lookup(measures)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The segments' names, in the order of the table."""
+        return list(dict.fromkeys(rule.segment for rule in self.rules))
+
+    def lookup(self, measures: int = 3) -> np.ndarray:
+        """Return the place in `names` of every combination of scores, shape (5,) * measures.
+
+        In a log without values the scores are two, and the conditions on value fall away.
+        """
+        codes = np.full((SCORES,) * measures, -1)
+        for rule in reversed(self.rules):
+            ranges = (rule.recency, rule.frequency, rule.value)[:measures]
+            codes[tuple(slice(low - 1, high) for low, high in ranges)] = self.names.index(
+                rule.segment
+            )
+        if (codes < 0).any():
+            scores = zip(MEASURES, np.argwhere(codes < 0)[0] + 1, strict=False)
+            said = ", ".join(f"{measure} {score}" for measure, score in scores)
+            raise ParameterError(
+                f"{self.source}: no rule names the scores {said}; widen a rule, or end the table "
+                "with a rule that has a segment and no scores."
+            )
+        return codes
+
+    def assign(self, scores: pd.DataFrame) -> pd.Categorical:
+        """Name customers by their recency, frequency and, if present, value scores."""
+        columns = [f"{name}_score" for name in MEASURES if f"{name}_score" in scores]
+        place = tuple(scores[column].to_numpy() - 1 for column in columns)
+        return pd.Categorical.from_codes(self.lookup(len(columns))[place], categories=self.names)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return what each name means and what to do: ``segment``, ``means``, ``advice``."""
+        table = pd.DataFrame([rule.model_dump() for rule in self.rules])
+        table = table[["segment", "means", "advice"]].replace("", None)
+        return table.drop_duplicates("segment", ignore_index=True)
+
+
+def load_rules(rules: str | Path | list | None = None, folder: str | Path = ".") -> RuleTable:
+    """Read a rule table: cjlib's own, a company's file, or rules written in the dataset file.
+
+    Parameters
+    ----------
+    rules : None, path, or list of mappings
+        What ``segments: {rfm: ...}`` of the dataset file holds; None for the table of cjlib.
+    folder : path
+        Where a relative path starts.
+
+    Raises
+    ------
+    ParameterError
+        When the file is missing or is no YAML; and as `RuleTable`.
+    """
+    if rules is None:
+        return _own_rules("rfm_rules.yml")
+    if not isinstance(rules, str | Path):
+        return RuleTable(rules, "segments.rfm")
+    path, source = Path(folder) / rules, f"segments.rfm ({Path(rules).name})"
+    if not path.is_file():
+        raise ParameterError(f"{source}: no such file; give a path beside the dataset file.")
+    try:
+        return RuleTable(yaml.safe_load(path.read_text(encoding="utf-8")), source)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{source}: this is not readable YAML: {error}") from None
+
+
+def _own_rules(name: str, bands: bool = False) -> RuleTable:
+    text = (files("cjlib.segments") / name).read_text(encoding="utf-8")
+    return RuleTable(yaml.safe_load(text), name, bands)
+
+
+def rfm_rules(log) -> RuleTable:
+    """Return the rules that fit a log: its own, or cjlib's.
+
+    Where hardly anybody buys twice, cjlib's are recency bands. A table that the dataset file names
+    is a company's decision and stays.
+    """
+    settings = log.dataset.segments or {}
+    if unknown := sorted(set(settings) - {"rfm"}):
+        raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
+    if "rfm" in settings:
+        return load_rules(settings["rfm"], folder=log.dataset.path.parent)
+    again = (purchase_history(log).frequency.execute() > 1).mean()
+    return _own_rules("recency_bands.yml", True) if again < FEW_REPEAT else load_rules()
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+
+def purchase_history(log, as_of: pd.Timestamp | None = None) -> ir.Table:
+    """Return what each buyer has bought up to a moment, as an expression on the engine.
+
+    Parameters
+    ----------
+    log : Log
+    as_of : Timestamp, optional
+        Nothing after this moment is read; the log's own moment by default.
 
     Returns
     -------
     ibis table
         One row per customer who has bought: ``customer_id``, ``bucket``, ``recency_days`` (whole
-        days from the last purchase to ``as_of``), ``frequency`` (distinct moments of purchase, so
-        that the lines of one order count once) and ``value`` (of the purchases, less refunds, which
-        are negative values at any touchpoint).
+        days from the last purchase to ``as_of``), ``frequency`` (see
+        `cjlib.journeys.purchase_days`) and ``value`` (of the purchases, less refunds, which are
+        negative values at any touchpoint; null in a log without values).
     """
-    events = events.filter(events.timestamp <= as_of)
-    last = events.timestamp.max(where=events.purchase)
+    as_of = log.as_of if as_of is None else as_of
+    events = log.events.filter(log.events.timestamp <= as_of)
+    days = purchase_days(events)
+    often = days.group_by("customer_id").agg(frequency=days.count().cast("int32"))
     spent = events.value.sum(where=events.purchase | (events.value < 0))
-    seconds = int(pd.Timestamp(as_of).timestamp())
-    history = events.group_by("customer_id").aggregate(
-        bucket=events.bucket.min(),
-        last=last,
-        frequency=events.timestamp.nunique(where=events.purchase),
+    history = events.group_by("customer_id", "bucket").agg(
+        last=events.timestamp.max(where=events.purchase),
         # Sums of floats depend in their last digits on the order of the rows, and equal sums must
         # get equal scores.
-        value=spent.round(6),
+        value=spent.round(6).cast("float64") if log.has("value") else ibis.null("float64"),
     )
-    history = history.filter(history.frequency > 0)
-    return history.select(
-        "customer_id",
-        "bucket",
-        recency_days=((seconds - history["last"].epoch_seconds()) / 86400).floor().cast("int32"),
-        frequency=history.frequency.cast("int32"),
-        value=history.value.cast("float64") if value else ibis.null("float64"),
+    silence = int(pd.Timestamp(as_of).timestamp()) - history["last"].epoch_seconds()
+    history = history.mutate(recency_days=(silence / 86400).floor().cast("int32"))
+    return history.inner_join(often, "customer_id").select(
+        "customer_id", "bucket", "recency_days", "frequency", "value"
     )
 
 
@@ -95,261 +251,146 @@ def quantile_scores(
     return (SCORES - fifth if low_is_good else fifth + 1).astype(np.int8)
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One line of the rule table: the score ranges that carry a name."""
-
-    segment: str
-    ranges: Mapping[str, tuple[int, int]]
-    means: str = ""
-    advice: str = ""
-
-    def fits(self, scores: Mapping[str, int]) -> bool:
-        """Tell whether the rule names a customer with these scores."""
-        return all(
-            low <= scores[measure] <= high
-            for measure, (low, high) in self.ranges.items()
-            if measure in scores
-        )
-
-
-class RuleTable:
-    """Rules read from the top: the first that fits names the customer.
-
-    Parameters
-    ----------
-    rules : iterable of Rule
-    source : str
-        Where the rules come from, for error messages.
-
-    Raises
-    ------
-    ParameterError
-        When a combination of scores has no name.
-    """
-
-    def __init__(self, rules: Iterable[Rule], source: str = "rfm_rules.yml"):
-        self.rules = list(rules)
-        self.source = source
-        for measures in (MEASURES, MEASURES[:2]):
-            self._lookup(measures)
-
-    @property
-    def names(self) -> list[str]:
-        """The segments' names, in the order of the table."""
-        return list(dict.fromkeys(rule.segment for rule in self.rules))
-
-    def rule(self, segment: str) -> Rule:
-        """Return the first rule of a segment."""
-        return next(rule for rule in self.rules if rule.segment == segment)
-
-    def _lookup(self, measures: tuple[str, ...]) -> np.ndarray:
-        """Return the code of the segment of every combination of scores, shape (5,) * measures."""
-        codes = np.empty((SCORES,) * len(measures), dtype=np.int16)
-        for scores in product(range(1, SCORES + 1), repeat=len(measures)):
-            named = dict(zip(measures, scores, strict=True))
-            rule = next((rule for rule in self.rules if rule.fits(named)), None)
-            if rule is None:
-                said = ", ".join(f"{measure} {score}" for measure, score in named.items())
-                raise ParameterError(
-                    f"{self.source}: no rule names the scores {said}; widen a rule, or end the "
-                    "table with a rule that has a segment and no scores."
-                )
-            codes[tuple(score - 1 for score in scores)] = self.names.index(rule.segment)
-        return codes
-
-    def assign(self, scores: pd.DataFrame) -> pd.Categorical:
-        """Name customers by their recency, frequency and, if present, value scores.
-
-        Returns
-        -------
-        Categorical
-            One name per row; the categories are the table's names in their order.
-        """
-        measures = tuple(name for name in MEASURES if f"{name}_score" in scores)
-        place = tuple(scores[f"{name}_score"].to_numpy() - 1 for name in measures)
-        return pd.Categorical.from_codes(self._lookup(measures)[place], categories=self.names)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table for reading: ``segment``, a range per measure, ``means``, ``advice``."""
-
-        def said(rule: Rule, measure: str) -> str:
-            low, high = rule.ranges.get(measure, (1, SCORES))
-            if (low, high) == (1, SCORES):
-                return "any"
-            return str(low) if low == high else f"{low}-{high}"
-
-        return pd.DataFrame(
-            [
-                {"segment": rule.segment}
-                | {measure: said(rule, measure) for measure in MEASURES}
-                | {"means": rule.means, "advice": rule.advice}
-                for rule in self.rules
-            ]
-        )
-
-
-RECENCY_BANDS = RuleTable(
-    (
-        Rule(name, {"recency": (score, score)})
-        for score, name in zip(
-            range(SCORES, 0, -1),
-            ("latest fifth", "second fifth", "middle fifth", "fourth fifth", "earliest fifth"),
-            strict=True,
-        )
-    ),
-    "recency bands",
-)
-"""Buyers by their last purchase alone, with no name that promises more and no advice."""
-
-
-def few_repeat(scored: pd.DataFrame) -> bool:
-    """Tell whether so few bought twice that frequency tells nobody apart."""
-    return bool(len(scored)) and float((scored["frequency"] > 1).mean()) < FEW_REPEAT
-
-
-def load_rules(rules: str | Path | list | None = None, folder: str | Path = ".") -> RuleTable:
-    """Read a rule table: cjlib's own, a company's file, or rules written in the dataset file.
-
-    Parameters
-    ----------
-    rules : None, path, or list of mappings
-        What ``segments: {rfm: ...}`` of the dataset file holds; None for the table of cjlib.
-    folder : path
-        Where a relative path starts.
-
-    Raises
-    ------
-    ParameterError
-        When the file is missing, a key or a score is wrong, or a combination of scores has no name.
-    """
-    source = "segments.rfm"
-    if rules is None:
-        path = files("cjlib.segments") / "rfm_rules.yml"
-        rules, source = yaml.safe_load(path.read_text(encoding="utf-8")), path.name
-    elif isinstance(rules, str | Path):
-        path = Path(folder) / rules
-        source = f"segments.rfm ({Path(rules).name})"
-        if not path.is_file():
-            raise ParameterError(f"{source}: no such file; give a path beside the dataset file.")
-        try:
-            rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ParameterError(f"{source}: this is not readable YAML: {error}") from None
-    if not isinstance(rules, list) or not rules:
-        raise ParameterError(
-            f"{source}: write a list of rules, such as "
-            "[{segment: best, recency: [4, 5]}, {segment: others}]."
-        )
-    return RuleTable((_rule(i, entry, source) for i, entry in enumerate(rules, 1)), source)
-
-
-def _rule(number: int, entry: object, source: str) -> Rule:
-    """Check one entry of a rule table."""
-    place = f"{source}, rule {number}"
-    if not isinstance(entry, dict) or not str(entry.get("segment") or "").strip():
-        raise ParameterError(f"{place}: every rule needs a segment, such as segment: loyal.")
-    known = {"segment", *MEASURES, "means", "advice"}
-    if unknown := sorted(str(key) for key in set(entry) - known):
-        raise ParameterError(
-            f"{place}: unknown key {unknown[0]!r}; a rule has segment, recency, frequency, value, "
-            "means and advice."
-        )
-    ranges = {}
-    for measure in MEASURES:
-        if measure not in entry:
-            continue
-        said = entry[measure]
-        low, high = said if isinstance(said, list) and len(said) == 2 else (said, said)
-        # A dataset file is read as text, a rule file as YAML types: 5 and "5" are the same score.
-        low, high = (int(score) if str(score).isdigit() else 0 for score in (low, high))
-        if not 1 <= low <= high <= SCORES:
-            raise ParameterError(
-                f"{place}: {measure}: {said!r} is no score; write a number from 1 to {SCORES} or a "
-                "range such as [4, 5]."
-            )
-        ranges[measure] = (low, high)
-    text = {
-        key: " ".join(str(entry.get(key, "")).split()) for key in ("segment", "means", "advice")
-    }
-    return Rule(ranges=ranges, **text)
-
-
-def score(history: pd.DataFrame, rules: RuleTable) -> pd.DataFrame:
-    """Score and name buyers.
-
-    Parameters
-    ----------
-    history : DataFrame
-        The result of `purchase_history`; values all null mean a log without values.
-    rules : RuleTable
-
-    Returns
-    -------
-    DataFrame
-        ``history`` with ``recency_score``, ``frequency_score``, ``value_score`` (only where there
-        are values; a missing value counts as 0) and ``rfm_segment``.
-    """
-    scored = history.copy()
-    measures = MEASURES if len(history) and history["value"].notna().any() else MEASURES[:2]
-    for measure in measures:
-        values = history[COLUMNS[measure]].fillna(0).to_numpy()
-        scored[f"{measure}_score"] = quantile_scores(values, low_is_good=measure == "recency")
-    scored["rfm_segment"] = rules.assign(scored)
-    return scored
-
-
-def score_meaning(scored: pd.DataFrame) -> pd.DataFrame:
-    """Return what each score stands for: ``measure``, ``score``, ``customers``, ``low``, ``high``.
-
-    ``low`` and ``high`` are the smallest and largest value that got the score (days, purchases,
-    currency); scores that no value got are left out.
-    """
-    parts = []
-    for measure in (name for name in MEASURES if f"{name}_score" in scored):
-        grouped = scored.groupby(f"{measure}_score", observed=True)[COLUMNS[measure]]
-        part = grouped.agg(customers="size", low="min", high="max").rename_axis("score")
-        parts.append(part.reset_index().assign(measure=measure))
-    columns = ["measure", "score", "customers", "low", "high"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def rfm(log, *, as_of: pd.Timestamp | None = None, rules: RuleTable | None = None) -> pd.DataFrame:
+def rfm_scores(log, rules: RuleTable, *, as_of: pd.Timestamp | None = None) -> pd.DataFrame:
     """Score and name the buyers of a log as they were at a moment.
 
     Parameters
     ----------
     log : Log
+    rules : RuleTable
     as_of : Timestamp, optional
         The log's own moment by default. The cut points are those of the buyers known by then.
-    rules : RuleTable, optional
-        The table that the dataset file names, or cjlib's, by default.
 
     Returns
     -------
     DataFrame
-        One row per buyer, sorted by ``customer_id``; see `score`.
+        One row per buyer, sorted by ``customer_id``: `purchase_history` with ``recency_score``,
+        ``frequency_score``, ``value_score`` (only where there are values; a missing value counts
+        as 0) and ``rfm_segment``.
     """
-    if rules is None:
-        rules = rules_of(log)
-    as_of = log.as_of if as_of is None else as_of
-    history = purchase_history(log.events, as_of, value=log.has("value"))
-    return score(history.order_by("customer_id").to_pandas(), rules)
+    scored = purchase_history(log, as_of).order_by("customer_id").to_pandas()
+    scored = scored.assign(**_scores(scored))
+    scored["rfm_segment"] = rules.assign(scored)
+    return scored
 
 
-def rules_for(log) -> RuleTable:
-    """Return the rules that fit a log: its own, or recency bands where hardly anybody buys twice.
+def _scores(buyers: pd.DataFrame, drawn: np.ndarray | None = None) -> pd.DataFrame:
+    """Return the score columns of buyers, cut points learned from those drawn."""
+    known = [name for name in MEASURES if name != "value" or buyers["value"].notna().any()]
+    return pd.DataFrame(
+        {
+            f"{name}_score": quantile_scores(
+                buyers[MEASURES[name]].fillna(0), low_is_good=name == "recency", learned_from=drawn
+            )
+            for name in known
+        }
+    )
 
-    A table that the dataset file names is a company's decision and stays.
+
+def rfm_stability(scored: pd.DataFrame, rules: RuleTable, *, seed: int = 0) -> pd.Series:
+    """Return how well each segment is found again when the cut points are learned anew.
+
+    The buyers are drawn again with replacement (20,000 of them at most), cut points taken from the
+    drawn ones, and the same buyers named by those; the mean Jaccard index over 20 draws, by the
+    segment's name.
     """
-    rules = rules_of(log)
-    named = "rfm" in (log.dataset.segments or {})
-    return rules if named or not few_repeat(rfm(log, rules=rules)) else RECENCY_BANDS
+    rng = np.random.default_rng(seed)
+    buyers = scored.iloc[np.sort(rng.permutation(len(scored))[:DRAWN])]
+    labels = buyers["rfm_segment"].cat.codes.to_numpy()
+    found = [
+        jaccard(
+            labels,
+            rules.assign(_scores(buyers, rng.integers(len(buyers), size=len(buyers)))).codes,
+            len(rules.names),
+        )
+        for _ in range(20 if len(buyers) else 0)
+    ]
+    return pd.Series(np.mean(found, axis=0) if found else np.nan, rules.names, dtype=float)
 
 
-def rules_of(log) -> RuleTable:
-    """Return the rule table that the log's dataset file names, or cjlib's."""
-    settings = log.dataset.segments or {}
-    if unknown := sorted(set(settings) - {"rfm"}):
-        raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
-    return load_rules(settings.get("rfm"), folder=log.dataset.path.parent)
+# -- tables for reading ----------------------------------------------------------------------------
+
+
+def repeat_share(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return one row: ``share`` of the ``buyers`` who bought again, ``lower``, ``upper``."""
+    if scored.empty:
+        raise Unanswerable("nobody has bought yet")
+    return _share_of_buyers(scored, scored["frequency"] > 1)
+
+
+def _share_of_buyers(buyers: pd.DataFrame, which: np.ndarray) -> pd.DataFrame:
+    share = proportion(
+        np.bincount(buyers["bucket"], weights=which), np.bincount(buyers["bucket"]), alike=1.0
+    )
+    limits = {"lower": float(share.lower), "upper": float(share.upper)}
+    return pd.DataFrame([{"share": float(share.estimate), **limits, "buyers": len(buyers)}])
+
+
+def score_ranges(scored: pd.DataFrame, enough: Callable) -> pd.DataFrame:
+    """Return what each score stands for: the smallest and largest value that got it.
+
+    Parameters
+    ----------
+    scored : DataFrame
+    enough : callable
+        From numbers of customers to whether they may be shown, see ``Report.enough``.
+
+    Returns
+    -------
+    DataFrame
+        ``score`` and, of each measure's column, ``{column}_from`` and ``{column}_to``; missing
+        where no value got the score, or too few did.
+    """
+    parts = []
+    for measure in (name for name in MEASURES if f"{name}_score" in scored):
+        column = MEASURES[measure]
+        part = scored.groupby(f"{measure}_score")[column].agg(["min", "max", "size"])
+        part = part.loc[enough(part["size"]), ["min", "max"]]
+        parts.append(part.set_axis([f"{column}_from", f"{column}_to"], axis=1))
+    return pd.concat(parts, axis=1).rename_axis("score").sort_index().reset_index()
+
+
+def score_grid(scored: pd.DataFrame, rules: RuleTable, enough: Callable) -> pd.DataFrame:
+    """Return the share of buyers with each frequency score (rows) and recency score (columns).
+
+    Cells with too few buyers are missing.
+    """
+    if rules.bands:
+        raise Unanswerable("hardly anybody bought twice, so frequency tells no buyers apart")
+    scores = range(1, SCORES + 1)
+    counts = pd.crosstab(scored["frequency_score"], scored["recency_score"])
+    counts = counts.reindex(index=scores[::-1], columns=scores, fill_value=0)
+    return (counts / len(scored)).where(enough(counts))
+
+
+def migration(
+    then: pd.DataFrame, now: pd.DataFrame, rules: RuleTable
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Count buyers by their RFM segment at an earlier moment and now.
+
+    Each moment's scores come from the cut points of the buyers known by then, so who stands still
+    while others buy moves down.
+
+    Parameters
+    ----------
+    then, now : DataFrame
+        Results of `rfm_scores` at the two moments.
+    rules : RuleTable
+
+    Returns
+    -------
+    moved : DataFrame
+        Buyers of the earlier moment, ``then`` in rows and ``now`` in columns, in the rules' order.
+    stayed : DataFrame
+        One row: ``share`` of them in the segment they were in, ``lower``, ``upper``, ``buyers``.
+    """
+    if rules.bands:
+        raise Unanswerable("nearly all bought once, and moves by the calendar are no moves")
+    if then.empty:
+        raise Unanswerable("nobody had bought by the earlier moment, so nobody can have moved")
+    before = then.set_index("customer_id")["rfm_segment"]
+    after = now.set_index("customer_id")["rfm_segment"].reindex(before.index)
+    moved = pd.crosstab(before.rename("then"), after.rename("now"))
+    moved = moved.reindex(index=rules.names, columns=rules.names, fill_value=0)
+    stayed = _share_of_buyers(then, (before.cat.codes == after.cat.codes).to_numpy())
+    return moved.loc[moved.sum(axis=1) > 0], stayed
