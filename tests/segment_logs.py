@@ -1,14 +1,27 @@
 """Logs and their segments that several test modules share; each is made once."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import yaml
+from sklearn.cluster import KMeans
 
 from cjlib.log import open_log
-from cjlib.segments.profiles import profiles
-from cjlib.segments.segments import find_segments
+from cjlib.markov.mixture import MarkovMixture
+from cjlib.segments import (
+    StableClusters,
+    Views,
+    behaviour_features,
+    behaviour_sample,
+    find_journey_types,
+    name_clusters,
+    profiles,
+    readable_profile,
+    rfm_rules,
+    rfm_scores,
+)
 from data.demo.files import write_rows
 from data.demo.generate import generate
 from tests.conftest import ROOT
@@ -20,16 +33,43 @@ def demo_log():
     return open_log("demo")
 
 
+def find_views(log, most_clusters=3, most_types=6, seed=1):
+    """A log's customers in three views, as notebook 03 finds them."""
+    rules = rfm_rules(log)
+    scored = rfm_scores(log, rules)
+    sample = behaviour_sample(log, behaviour_features(log), seed=seed)
+    stable = StableClusters(KMeans(n_init=5), k=range(2, most_clusters + 1), seed=seed)
+    clusters = name_clusters(log, sample, stable.fit(sample))
+    numbers = range(1, most_types + 1)
+    types = find_journey_types(log, MarkovMixture(seed=seed), numbers=numbers, seed=seed)
+    views = Views(rules, clusters, types)
+    now = views.at(log)
+    then = views.at(log, until=log.as_of - log.dataset.churn.horizon)
+    stability = views.stability(scored, seed=seed)
+    return SimpleNamespace(scored=scored, views=views, now=now, then=then, stability=stability)
+
+
+def profile_of(log, found):
+    """What sets a log's segments apart."""
+    return profiles(log, found.views, found.now, found.then, found.stability)
+
+
+def shown_of(log, found, profile):
+    """What of it can be shown."""
+    least = log.dataset.privacy.smallest_group
+    return readable_profile(log, found.views, profile, lambda n: n >= least)
+
+
 @cache
 def demo_segments():
     """The demo's customers in three views."""
-    return find_segments(demo_log(), most_clusters=3, seed=1)
+    return find_views(demo_log())
 
 
 @cache
 def demo_profile():
     """What sets the demo's segments apart."""
-    return profiles(demo_log(), demo_segments())
+    return profile_of(demo_log(), demo_segments())
 
 
 def log_of_rows(folder, rows, **changes):

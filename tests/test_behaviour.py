@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from cjlib.segments.behaviour import (
+    behaviour_chunks,
     behaviour_features,
+    behaviour_sample,
     behaviour_table,
-    bucket_chunks,
-    sample_buckets,
 )
 from tests.segment_logs import log_of_rows, orders_only
 
@@ -25,12 +25,6 @@ class TestFeatures:
         ],
         columns=["customer_id", "timestamp", "touchpoint", "channel", "value", "sentiment"],
     ).assign(event_id=range(6))
-
-    def test_logarithms_are_labelled_as_such(self, tmp_path):
-        features = {f.name: f.label for f in behaviour_features(log_of_rows(tmp_path, self.rows))}
-        logs = {name for name, label in features.items() if label == f"{name} (log)"}
-        assert logs == {"days between events", "events", "value"}
-        assert all(features[name] == name for name in features.keys() - logs)
 
     def test_known_answers(self, tmp_path):
         log = log_of_rows(tmp_path, self.rows)
@@ -55,19 +49,28 @@ class TestFeatures:
         assert then["value"].tolist() == [0, 0]
 
     def test_a_log_of_orders_has_pace_and_depth(self, tmp_path):
-        names = [feature.name for feature in behaviour_features(orders_only(tmp_path))]
-        assert names == ["days between events", "events"]
+        assert behaviour_features(orders_only(tmp_path)) == ["days between events", "events"]
 
     def test_attributes_enter_only_when_asked_for(self, demo):
-        assert not any("country" in f.name for f in behaviour_features(demo))
+        assert not any("country" in name for name in behaviour_features(demo))
         asked = behaviour_features(demo, attributes=["country"])
-        levels = [f for f in asked if f.group == "country"]
+        levels = [name for name in asked if name.startswith("country: ")]
         assert levels
-        assert behaviour_table(demo, asked, buckets=[1])[levels[0].name].between(0, 1).all()
+        assert behaviour_table(demo, asked, buckets=[1])[levels[0]].between(0, 1).all()
+        assert behaviour_features(demo, attributes=[""]) == behaviour_features(demo)
 
-    def test_sample_and_chunks_are_whole_buckets(self):
-        assert sample_buckets(500, 256) == list(range(256))
-        assert len(sample_buckets(1_000_000, 256)) == 5
-        chunks = bucket_chunks(1_000_000, 256)
-        assert len(chunks) == 5
-        assert [bucket for chunk in chunks for bucket in chunk] == list(range(256))
+    def test_a_sample_is_whole_buckets_without_gaps(self, demo):
+        features = behaviour_features(demo)
+        everyone = behaviour_table(demo, features).set_index("customer_id")
+        assert behaviour_sample(demo, features).index.equals(everyone.index)
+        some = behaviour_sample(demo, features, size=500, seed=1)
+        assert 300 < len(some) < 700
+        assert some.notna().all(axis=None)
+        buckets = set(everyone.loc[some.index, "bucket"])
+        assert everyone["bucket"].isin(buckets).sum() == len(some)
+
+    def test_chunks_hold_everybody_once(self, demo):
+        chunks = list(behaviour_chunks(demo, ["events"], size=1000))
+        assert len(chunks) == 3
+        assert pd.concat(chunks)["customer_id"].is_unique
+        assert sum(map(len, chunks)) == demo.events.customer_id.nunique().execute()

@@ -7,15 +7,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, Unanswerable
 from cjlib.segments.rfm import (
-    MEASURES,
     load_rules,
+    migration,
     purchase_history,
     quantile_scores,
-    rfm,
-    score,
-    score_meaning,
+    repeat_share,
+    rfm_rules,
+    rfm_scores,
+    score_grid,
+    score_ranges,
 )
 
 AS_OF = pd.Timestamp("2024-03-01")
@@ -34,12 +36,18 @@ def log_of(events, as_of=AS_OF, value=True, segments=None, folder="."):
     return SimpleNamespace(events=events, as_of=as_of, dataset=dataset, has=lambda name: value)
 
 
-def history_of(recency, frequency, value=None):
-    ids = [f"c{i}" for i in range(len(recency))]
-    value = np.full(len(recency), np.nan) if value is None else value
-    return pd.DataFrame(
-        {"customer_id": ids, "recency_days": recency, "frequency": frequency, "value": value}
-    )
+def everybody(n):
+    return n > 0
+
+
+def scored_of(frequency, value=True, rules=None):
+    """Scores of buyers of whom the first bought last, each `frequency` times, on other days."""
+    rows = [
+        (f"c{who:03d}", AS_OF - pd.Timedelta(days=who + 200 * day), True, len(frequency) - who)
+        for who, times in enumerate(frequency)
+        for day in range(times)
+    ]
+    return rfm_scores(log_of(events_table(rows), value=value), rules or load_rules())
 
 
 class TestPurchaseHistory:
@@ -47,6 +55,7 @@ class TestPurchaseHistory:
         [
             ("a", "2024-02-01 10:00", True, 10),
             ("a", "2024-02-01 10:00", True, 5),  # a second line of the same order
+            ("a", "2024-02-01 18:30", True, 0),  # and another order of that day
             ("a", "2024-02-20 09:00", True, 1),
             ("a", "2024-02-21 09:00", False, -4),  # a refund
             ("a", "2024-02-22 09:00", False, 99),  # the price of something looked at
@@ -56,17 +65,17 @@ class TestPurchaseHistory:
         ]
     )
 
-    def test_counts_moments_of_purchase_and_value_less_refunds(self):
-        found = purchase_history(self.events, AS_OF).to_pandas().set_index("customer_id")
+    def test_counts_days_of_purchase_and_value_less_refunds(self):
+        found = purchase_history(log_of(self.events)).to_pandas().set_index("customer_id")
         assert found.loc["a", ["recency_days", "frequency", "value"]].tolist() == [9, 2, 12]
         assert found.loc["c", ["recency_days", "frequency"]].tolist() == [0, 1]
 
     def test_reads_nobody_without_purchase_and_nothing_after_the_report(self):
-        found = purchase_history(self.events, AS_OF).to_pandas()
+        found = purchase_history(log_of(self.events)).to_pandas()
         assert sorted(found["customer_id"]) == ["a", "c"]
 
     def test_value_is_null_in_a_log_without_values(self):
-        found = purchase_history(self.events, AS_OF, value=False).to_pandas()
+        found = purchase_history(log_of(self.events, value=False)).to_pandas()
         assert found["value"].isna().all()
 
 
@@ -118,9 +127,8 @@ class TestRules:
         ]
 
     def test_every_default_segment_can_occur_with_and_without_value(self):
-        for measures in (MEASURES, MEASURES[:2]):
-            codes = np.unique(load_rules()._lookup(measures))
-            assert len(codes) >= (11 if "value" in measures else 9)
+        assert len(np.unique(load_rules().lookup(3))) == 11
+        assert len(np.unique(load_rules().lookup(2))) >= 9
 
     def test_first_rule_that_fits_names_the_customer(self):
         rules = load_rules([{"segment": "top", "recency": 5}, {"segment": "rest"}])
@@ -131,11 +139,12 @@ class TestRules:
         ("rules", "message"),
         [
             ([{"segment": "top", "recency": 5}], "no rule names the scores recency 1"),
-            ([{"recency": 5}], "rule 1: every rule needs a segment"),
+            ([{"recency": 5}], "rule 1: segment: Field required"),
             ([{"segment": "a", "recency": 6}], "6 is no score"),
             ([{"segment": "a", "recency": [4, 2]}], "is no score"),
             ([{"segment": "a", "recency": True}], "is no score"),
-            ([{"segment": "a", "monetary": 3}], "unknown key 'monetary'"),
+            ([{"segment": " "}], "rule 1: segment: every rule needs a segment"),
+            ([{"segment": "a", "monetary": 3}], "monetary: Extra inputs are not permitted"),
             ({"segment": "a"}, "write a list of rules"),
             ("absent.yml", "no such file"),
         ],
@@ -153,33 +162,100 @@ class TestRules:
             "mine.yml",
             [{"segment": "ours", "recency": ["3", "5"]}, {"segment": "theirs"}],
         ):
-            found = rfm(log_of(events, segments={"rfm": setting}, folder=tmp_path))
+            log = log_of(events, segments={"rfm": setting}, folder=tmp_path)
+            found = rfm_scores(log, rfm_rules(log))
             assert set(found["rfm_segment"]) <= {"ours", "theirs"}
 
+    def test_default_rules_speak_of_the_other_buyers_and_promise_no_spending(self):
+        for rule in load_rules().rules:
+            assert "buyers" in rule.means
+            assert "Spend nothing" not in rule.advice
+        table = load_rules().to_frame().set_index("segment")
+        for name in ("lost", "hibernating"):
+            assert "little to win" in table.loc[name, "advice"]
 
-class TestScore:
+
+class TestScores:
     def test_names_champions_and_lost(self):
-        history = history_of(np.arange(100), np.arange(100, 0, -1), np.arange(100, 0, -1.0))
-        found = score(history, load_rules())["rfm_segment"]
-        assert found.iloc[0] == "champions"
-        assert found.iloc[-1] == "lost"
+        found = scored_of(range(60, 0, -1)).set_index("customer_id")["rfm_segment"]
+        assert found["c000"] == "champions"
+        assert found["c059"] == "lost"
 
     def test_without_values_recency_and_frequency_suffice(self):
-        found = score(history_of(np.arange(100), np.arange(100, 0, -1)), load_rules())
+        found = scored_of(range(60, 0, -1), value=False)
         assert "value_score" not in found
         assert found["rfm_segment"].iloc[0] == "champions"
 
-    def test_meaning_states_the_range_of_every_score(self):
-        found = score_meaning(score(history_of([1, 2, 3, 4, 5, 6], [1] * 6), load_rules()))
-        frequency = found[found["measure"] == "frequency"]
-        assert frequency[["score", "customers", "low", "high"]].to_numpy().tolist() == [
-            [1, 6, 1, 1]
-        ]
+    def test_ranges_state_what_every_score_stands_for_but_of_few(self):
+        found = score_ranges(scored_of([1] * 10), everybody).set_index("score")
+        assert found.loc[1, ["frequency_from", "frequency_to"]].tolist() == [1, 1]
+        assert found.loc[5, "frequency_from":"frequency_to"].isna().all()  # nobody scored 5
+        assert found.loc[5, ["recency_days_from", "recency_days_to"]].tolist() == [0, 1]
+        assert score_ranges(scored_of([1] * 10), lambda n: n > 2)["recency_days_from"].isna().all()
+
+    def test_grid_leaves_small_cells_out(self):
+        scored = scored_of([1] * 10)
+        grid = score_grid(scored, load_rules(), everybody)
+        assert np.nansum(grid) == pytest.approx(1)
+        assert grid.loc[1, 5] == 0.2
+        assert score_grid(scored, load_rules(), lambda n: n > 2).isna().all(axis=None)
+
+    def test_share_of_repeat_buyers(self):
+        buyers = pd.DataFrame({"bucket": np.arange(200), "frequency": np.repeat([1, 2], [150, 50])})
+        share = repeat_share(buyers).iloc[0]
+        assert share["share"] == 0.25
+        assert 0.18 < share["lower"] < 0.21
+        assert 0.29 < share["upper"] < 0.33
+        with pytest.raises(Unanswerable, match="nobody has bought"):
+            repeat_share(buyers.iloc[:0])
+
+
+class TestWhereHardlyAnybodyBuysTwice:
+    log = log_of(events_table([(f"c{who:02d}", AS_OF, True, 1) for who in range(50)]))
+
+    def test_buyers_are_told_apart_by_recency_alone(self):
+        rules = rfm_rules(self.log)
+        assert rules.bands
+        assert [
+            name.split()[0] for name in rules.names
+        ] == ["latest", "second", "middle", "fourth", "earliest"]
+        assert not any(rule.advice or rule.means for rule in rules.rules)
+        scored = rfm_scores(self.log, rules)
+        with pytest.raises(Unanswerable, match="hardly anybody bought twice"):
+            score_grid(scored, rules, everybody)
+        with pytest.raises(Unanswerable, match="nearly all bought once"):
+            migration(scored, scored, rules)
+
+    def test_a_companys_own_table_stays(self):
+        self.log.dataset.segments = {"rfm": [{"segment": "everyone"}]}
+        assert rfm_rules(self.log).names == ["everyone"]
+        self.log.dataset.segments = None
+
+
+class TestMigration:
+    def test_everybody_of_then_is_somewhere_now(self, demo, found):
+        rules = found.views.rules
+        then = demo.as_of - pd.Timedelta(days=60)
+        moved, stayed = migration(rfm_scores(demo, rules, as_of=then), found.scored, rules)
+        orders = demo.events.filter(demo.events.purchase, demo.events.timestamp <= then)
+        assert moved.to_numpy().sum() == orders.customer_id.nunique().execute()
+        same = sum(moved.loc[name, name] for name in moved.index)
+        assert stayed["share"].iloc[0] == pytest.approx(same / moved.to_numpy().sum())
+
+    def test_from_now_to_now_nobody_moves(self, found):
+        _, stayed = migration(found.scored, found.scored, found.views.rules)
+        assert stayed["share"].iloc[0] == 1
+
+    def test_before_the_first_purchase_nobody_can_move(self, found):
+        with pytest.raises(Unanswerable, match="nobody had bought"):
+            migration(found.scored.iloc[:0], found.scored, found.views.rules)
 
 
 def test_an_earlier_moment_uses_only_what_was_known_then():
     log = log_of(TestPurchaseHistory.events)
-    earlier = rfm(log, as_of=pd.Timestamp("2024-02-10")).set_index("customer_id")
+    earlier = rfm_scores(log, load_rules(), as_of=pd.Timestamp("2024-02-10")).set_index(
+        "customer_id"
+    )
     assert earlier.index.tolist() == ["a"]
     assert earlier.loc["a", "frequency"] == 1
 
@@ -194,7 +270,7 @@ def test_scores_of_cdnow_look_sane_though_half_bought_once(shared_data):
     ).drop_duplicates()
     orders["timestamp"] = pd.to_datetime(orders["timestamp"], format="%Y%m%d")
     orders = orders.assign(purchase=True)[["customer_id", "timestamp", "purchase", "value"]]
-    found = rfm(log_of(events_table(orders), pd.Timestamp("1998-06-30")))
+    found = rfm_scores(log_of(events_table(orders), pd.Timestamp("1998-06-30")), load_rules())
     once = found[found["frequency"] == 1]
     assert len(found) == 23570
     assert 0.45 < len(once) / len(found) < 0.55
@@ -220,12 +296,8 @@ def test_scores_of_online_retail_look_sane(shared_data):
         value=(lines.Quantity.cast("float64") * lines.UnitPrice.cast("float64")).sum(),
     )
     frame = orders.drop("invoice").to_pandas().assign(purchase=True)
-    found = rfm(
-        log_of(
-            events_table(frame[["customer_id", "timestamp", "purchase", "value"]]),
-            pd.Timestamp("2011-12-10"),
-        )
-    )
+    events = events_table(frame[["customer_id", "timestamp", "purchase", "value"]])
+    found = rfm_scores(log_of(events, pd.Timestamp("2011-12-10")), load_rules())
     assert len(found) == 4339
     shares = found["recency_score"].value_counts(normalize=True)
     assert shares.between(0.15, 0.25).all()

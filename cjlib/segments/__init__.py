@@ -1,7 +1,6 @@
 """Who the customers are: RFM segments, behaviour clusters, journey types, and their profiles."""
 
 from cjlib.segments.behaviour import behaviour_features, behaviour_sample
-from cjlib.segments.cards import cards, standing_out
 from cjlib.segments.cluster_names import name_clusters
 from cjlib.segments.clusters import StableClusters
 from cjlib.segments.journey_types import find_journey_types
@@ -20,6 +19,7 @@ from cjlib.segments.rfm import (
     score_grid,
     score_ranges,
 )
+from cjlib.segments.segment_cards import cards, standing_out
 from cjlib.segments.views import Views, agreement
 
 __all__ = [

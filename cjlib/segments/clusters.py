@@ -74,8 +74,9 @@ class StableClusters(ClusterMixin, BaseEstimator):
     ----------
     methods : clusterer, or dict of str to clusterer, optional
         Of scikit-learn's kind; k-means by default. One that is told a number (``n_clusters`` or
-        ``n_components``) is tried with each `k`; another, such as ``HDBSCAN``, once. Customers whom
-        a method calls noise belong to the nearest centre.
+        ``n_components``) is tried with each `k`. Another, such as ``HDBSCAN``, is tried once: as
+        its settings count customers, it learns from as many as it is compared on, twice `n_rows`
+        at most. Customers whom a method calls noise belong to the nearest centre.
     k : sequence of int
         Numbers of clusters to try, each at least 2.
     n_bootstraps : int
@@ -203,7 +204,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
         most = min(len(np.unique(seen.round(6), axis=0)), len(Z) / 2)
         trials, kept = [], []
         for name, method in self._candidates(most):
-            model = _fitted(method, Z)
+            model = _fitted(method, Z if _number(method) else seen)
             labels = model.predict(seen)
             stability, again = self._stability(method, seen, labels, noise, rng)
             smallest = np.bincount(labels, minlength=len(stability)).min() / len(labels)
@@ -280,9 +281,10 @@ class StableClusters(ClusterMixin, BaseEstimator):
         k = _number(method) or int(labels.max()) + 1
         if k < 2:
             return np.zeros(1)
+        size = min(len(seen), self.n_rows) if _number(method) else len(seen)
         overlaps = []
         for _ in range(times):
-            drawn = seen[rng.integers(len(seen), size=min(len(seen), self.n_rows))]
+            drawn = seen[rng.integers(len(seen), size=size)]
             if len(np.unique(drawn, axis=0)) > k:
                 again = _seeded(_with_fewer_starts(method), int(rng.integers(2**31)))
                 overlaps.append(jaccard(labels, _fitted(again, drawn).predict(seen), k))

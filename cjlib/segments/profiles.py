@@ -266,7 +266,7 @@ def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
         # A group above everybody's mean is above that of the others, too.
         way = np.where(table[name] > everybody[name], "higher", "lower")
         verdict = pd.Series(way, table.index).where(table[f"{name}_q"] < SURE, "none")
-        built_in = table["segmentation"].map(lambda view: name in made_of.get(view, ()))
+        built_in = table["segmentation"].isin([view for view in made_of if name in made_of[view]])
         told[name] = verdict.mask(table[f"{name}_q"].isna() | built_in)
     told = pd.DataFrame(told).dropna(axis=1, how="all")
     if told.empty:
@@ -304,7 +304,7 @@ def attribute_shares(log, views: Views, customers: pd.DataFrame, most: int = 6) 
     views_told = []
     for segmentation, labels, sums in _groupings(customers):
         parts = []
-        for attribute, levels in told.items() if segmentation != ALL else ():
+        for attribute, levels in told.items() if len(labels.categories) > 1 else ():
             trials = sums(attributes[attribute].notna())
             for level in levels if len(levels) > 1 else ():
                 hits = sums((attributes[attribute] == level).fillna(False))
