@@ -143,7 +143,7 @@ class TestRules:
             ([{"segment": "a", "recency": 6}], "6 is no score"),
             ([{"segment": "a", "recency": [4, 2]}], "is no score"),
             ([{"segment": "a", "recency": True}], "is no score"),
-            ([{"segment": " "}], "rule 1: segment: every rule needs a segment"),
+            ([{"segment": " "}], "rule 1: segment: String should have at least 1"),
             ([{"segment": "a", "monetary": 3}], "monetary: Extra inputs are not permitted"),
             ({"segment": "a"}, "write a list of rules"),
             ("absent.yml", "no such file"),
@@ -216,9 +216,13 @@ class TestWhereHardlyAnybodyBuysTwice:
     def test_buyers_are_told_apart_by_recency_alone(self):
         rules = rfm_rules(self.log)
         assert rules.bands
-        assert [
-            name.split()[0] for name in rules.names
-        ] == ["latest", "second", "middle", "fourth", "earliest"]
+        assert [name.split()[0] for name in rules.names] == [
+            "latest",
+            "second",
+            "middle",
+            "fourth",
+            "earliest",
+        ]
         assert not any(rule.advice or rule.means for rule in rules.rules)
         scored = rfm_scores(self.log, rules)
         with pytest.raises(Unanswerable, match="hardly anybody bought twice"):

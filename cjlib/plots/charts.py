@@ -113,6 +113,9 @@ def heatmap(
         written = {"annot": text.to_numpy(), "fmt": ""}
     low, high = limits
     options = {"linewidths": 1.5, "linecolor": "white", "cbar": False, "annot_kws": {"size": 8.5}}
+    options["yticklabels"] = (
+        False  # seaborn draws them upright first: long ones would leave no room
+    )
     sns.heatmap(grid.astype(float), ax=ax, cmap=cmap, vmin=low, vmax=high, **options, **written)
     columns, rows = ([str(label(name)) for name in names] for names in (grid.columns, grid.index))
     aslant = len(columns) > 7 or max(map(len, columns)) * len(columns) > 100

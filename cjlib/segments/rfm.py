@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.journeys import purchase_days
@@ -41,19 +41,13 @@ def _range(said: object) -> tuple[int, int]:
     return low, high
 
 
-def _name(said: str) -> str:
-    if not said.strip():
-        raise ValueError("every rule needs a segment, such as segment: loyal")
-    return " ".join(said.split())
-
-
 Range = Annotated[tuple[int, int], BeforeValidator(_range)]
 
 
-class Rule(BaseModel, extra="forbid", frozen=True):
+class Rule(BaseModel, extra="forbid", frozen=True, str_strip_whitespace=True):
     """One line of a rule table: the score ranges that carry a name."""
 
-    segment: Annotated[str, AfterValidator(_name)]
+    segment: str = Field(min_length=1)
     recency: Range = (1, SCORES)
     frequency: Range = (1, SCORES)
     value: Range = (1, SCORES)
@@ -109,9 +103,8 @@ class RuleTable:
         codes = np.full((SCORES,) * measures, -1)
         for rule in reversed(self.rules):
             ranges = (rule.recency, rule.frequency, rule.value)[:measures]
-            codes[tuple(slice(low - 1, high) for low, high in ranges)] = self.names.index(
-                rule.segment
-            )
+            place = tuple(slice(low - 1, high) for low, high in ranges)
+            codes[place] = self.names.index(rule.segment)
         if (codes < 0).any():
             scores = zip(MEASURES, np.argwhere(codes < 0)[0] + 1, strict=False)
             said = ", ".join(f"{measure} {score}" for measure, score in scores)

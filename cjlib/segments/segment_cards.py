@@ -169,51 +169,38 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
         ``difference_lower`` and ``difference_upper``, ``sentiment`` with ``lower`` and ``upper``,
         and ``feelings``.
     """
-    usual: dict[str, pd.Series] = {}
-    rows = []
-    for view, segments in _segments(views, customers).items():
-        of_purchases = view == views.name("rfm_segment")
-        of_feelings = view == views.name("cluster") and "feeling" in views.clusters.sample
-        table = touchpoint_table(log, segments).rename(
-            columns=lambda name: name.replace("later_purchase", "difference")
-        )
-        least = log.dataset.privacy.smallest_group
-        followed = (table["followed_share"] * table["visits"]).round()
-        known = _share(followed, table["visits"], least).notna()
-        tested = table[(table["role"] == "before") & (table["difference_q"] < SURE) & known]
-        felt = table[table["feelings"] >= ENOUGH]
-        for segment in shown.loc[shown["view"].fillna(ALL) == view, "segment"]:
-            purchases = tested[(tested["segment"] == segment) & (not of_purchases)]
-            feelings = felt[(felt["segment"] == segment) & (not of_feelings)]
-            for verdict, part, column, sign in (
-                ("more", purchases, "difference", 1),
-                ("less", purchases, "difference", -1),
-                ("best", feelings, "sentiment", 1),
-                ("worst", feelings, "sentiment", -1),
-            ):
-                part = part[sign * part[column] > 0]
-                if part.empty:
-                    continue
-                one = part.loc[(sign * part[column]).idxmax()]
-                common = usual.get(verdict)
-                if view == ALL:
-                    usual[verdict] = one
-                elif common is not None:
-                    same = one["touchpoint"] == common["touchpoint"]
-                    of_feeling = column == "sentiment"
-                    if same or (of_feeling and not _beyond(one, feelings, common, sign)):
-                        continue
-                rows.append(one.to_dict() | {"view": view, "verdict": verdict})
+    tables = [
+        touchpoint_table(log, segments).assign(view=view)
+        for view, segments in _segments(views, customers).items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table = table.rename(columns=lambda name: name.replace("later_purchase", "difference"))
+    table = table.merge(shown[["view", "segment"]].fillna({"view": ALL}))
+    least = log.dataset.privacy.smallest_group
+    followed = (table["followed_share"] * table["visits"]).round()
+    tested = (table["role"] == "before") & (table["difference_q"] < SURE)
+    tested &= _share(followed, table["visits"], least).notna()
+    tested &= table["view"] != views.name("rfm_segment")
+    felt = table["feelings"] >= ENOUGH
+    if "feeling" in views.clusters.sample:
+        felt &= table["view"] != views.name("cluster")
+    difference, sentiment = table["difference"].where(tested), table["sentiment"].where(felt)
+    extents = {"more": difference, "less": -difference, "best": sentiment, "worst": -sentiment}
+    told = pd.concat([table.assign(verdict=name, extent=far) for name, far in extents.items()])
+    told = told[told["extent"] > 0].sort_values("extent", ascending=False, kind="stable")
+    told = told.drop_duplicates(["view", "segment", "verdict"])
+
+    usual = told[told["view"] == ALL].set_index("verdict")["touchpoint"]
+    common = told["verdict"].map(usual)
+    cells = pd.MultiIndex.from_frame(told[["view", "segment"]].assign(touchpoint=common))
+    own = table[felt].set_index(cells.names)["sentiment"].reindex(cells).to_numpy()
+    beyond = np.where(told["verdict"] == "best", told["lower"] > own, told["upper"] < own)
+    unlike = told["verdict"].isin(["more", "less"]) | beyond
+    new = common.isna() | ((told["touchpoint"] != common) & unlike)
+    told = told[new | (told["view"] == ALL)].sort_index(kind="stable")
     columns = [
         *["view", "segment", "verdict", "stage", "touchpoint", "visits", "followed_share"],
         *["otherwise_share", "difference", "difference_lower", "difference_upper"],
         *["sentiment", "lower", "upper", "feelings"],
     ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _beyond(one: pd.Series, feelings: pd.DataFrame, common: pd.Series, sign: int) -> bool:
-    """Tell whether a segment's feeling is clearly beyond its own at everybody's touchpoint."""
-    there = feelings.loc[feelings["touchpoint"] == common["touchpoint"], "sentiment"]
-    limit = one["lower" if sign > 0 else "upper"]
-    return len(there) > 0 and bool(sign * limit > sign * there.iloc[0])
+    return told[columns].reset_index(drop=True)

@@ -18,8 +18,11 @@ import duckdb
 if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sklearn.cluster import KMeans
+
+from cjlib import segments
 from cjlib.log import open_log
-from cjlib.segments import experience, personas, profiles, segments
+from cjlib.markov.mixture import MarkovMixture
 
 DATASET = """
 name: million
@@ -76,16 +79,22 @@ def main(customers: int) -> None:
             )
         log = timed("open it", open_log, path / "million.yml")
         start = time.perf_counter()
-        found = timed("find segments", segments.find_segments, log)
-        profile = timed("profiles", profiles.profiles, log, found)
-        for view in found.views[1:] or found.views:  # as the notebook does
-            timed(f"journeys, {view}", profiles.typical_journeys, log, found.customers, view)
-        usual = timed("what is usual", experience.usual, log, found)
-        for view in found.views:
-            rows = profile[profile["segmentation"] == segments.VIEWS[view]]
-            timed(f"cards, {view}", personas.cards, log, found, view, rows, usual)
-        then = log.as_of - log.dataset.churn.horizon
-        timed("migration", segments.migration, log, found, then)
+        rules = timed("rules", segments.rfm_rules, log)
+        scored = timed("scores", segments.rfm_scores, log, rules)
+        features = segments.behaviour_features(log)
+        sample = timed("behaviour of a sample", segments.behaviour_sample, log, features)
+        stable = timed("clusters", segments.StableClusters(KMeans(n_init=5)).fit, sample)
+        clusters = segments.name_clusters(log, sample, stable)
+        types = timed("types", segments.find_journey_types, log, MarkovMixture())
+        views = segments.Views(rules, clusters, types)
+        now = timed("everybody now", views.at, log)
+        then = timed("everybody then", views.at, log, log.as_of - log.dataset.churn.horizon)
+        stability = timed("stability", views.stability, scored)
+        profile = timed("profiles", segments.profiles, log, views, now, then, stability)
+        shown = segments.readable_profile(log, views, profile, lambda n: n >= 5)
+        timed("journeys", segments.typical_journeys, log, views, now)
+        timed("cards", segments.cards, log, views, now, shown)
+        timed("what stands out", segments.standing_out, log, views, now, shown)
         click.echo(f"{time.perf_counter() - start:8.1f} s  all together")
 
 
