@@ -208,7 +208,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
             labels = model.predict(seen)
             stability, again = self._stability(method, seen, labels, noise, rng)
             smallest = np.bincount(labels, minlength=len(stability)).min() / len(labels)
-            weakest = float(stability.min())
+            weakest, several = float(stability.min()), len(stability) > 1
             trials.append(
                 {
                     "method": name,
@@ -218,7 +218,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
                     "silhouette": _silhouette(seen[: self.n_rows], labels[: self.n_rows]),
                     "bic": model.bic(seen) if hasattr(model, "bic") else np.nan,
                     "smallest": smallest,
-                    "holds": weakest >= self.holds and smallest >= self.smallest_share,
+                    "holds": several and weakest >= self.holds and smallest >= self.smallest_share,
                 }
             )
             kept.append((model, stability))
