@@ -161,7 +161,8 @@ def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     Returns
     -------
     Table
-        [*by, from_stage, to_stage, n, customers].
+        [*by, from_stage, to_stage, n, customers, days (sum, from entering the one to entering the
+        other, or until the silence was complete)].
 
     Notes
     -----
@@ -170,8 +171,9 @@ def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     """
     closed = visits.filter(visits.settled)
     closed = closed.rename(from_stage="stage", to_stage="next_stage")
+    seconds = closed.left.epoch_seconds() - closed.started.epoch_seconds()
     return closed.group_by([*by, "from_stage", "to_stage"]).agg(
-        n=closed.count(), customers=closed.customer_id.nunique()
+        n=closed.count(), customers=closed.customer_id.nunique(), days=seconds.sum() / 86_400
     )
 
 

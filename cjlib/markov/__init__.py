@@ -1,1 +1,42 @@
-"""Stage transitions: Markov chains, their tests and mixtures, time in a stage, forecasts."""
+"""Markov chains over many customers: moves, chains, tests, forecasts, journey types."""
+
+from cjlib.markov.chain import MarkovChain, fit_by_segment, purchase_or_lost
+from cjlib.markov.forecast import backtest_score, forecast_stages
+from cjlib.markov.markov_tests import (
+    change_points,
+    corrected_together,
+    dated_change,
+    homogeneity_test,
+    memory,
+    moved_cells,
+    order_test,
+    stationarity_test,
+)
+from cjlib.markov.mixture import MarkovMixture, choose_components
+from cjlib.markov.next_stage import next_stages
+from cjlib.markov.transition_data import TransitionData, customer_transitions
+from cjlib.markov.transitions import directions, histories, transitions
+
+__all__ = [
+    "MarkovChain",
+    "MarkovMixture",
+    "TransitionData",
+    "backtest_score",
+    "change_points",
+    "choose_components",
+    "corrected_together",
+    "customer_transitions",
+    "dated_change",
+    "directions",
+    "fit_by_segment",
+    "forecast_stages",
+    "histories",
+    "homogeneity_test",
+    "memory",
+    "moved_cells",
+    "next_stages",
+    "order_test",
+    "purchase_or_lost",
+    "stationarity_test",
+    "transitions",
+]

@@ -6,52 +6,128 @@ more than was known at its moment, so the back-test is the same forecast from an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from cjlib.errors import Unanswerable
+from cjlib.markov.next_stage import SILENCE_BANDS
 from cjlib.markov.snapshots import GONE, NEW, Snapshots
 from cjlib.uncertainty import bucket_array
 
-PRIOR = 0.5  # pseudo-customers per row, spread over all cells, so that no row is empty
+ALL = "all"
+FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
+"""How far the moves and the arrivals look back; fewer where the log is shorter."""
+FEWEST_WEEKS = 4
+PRIOR = 0.5  # pseudo-customers per row, spread over the cells seen, so that no row is empty
 DRAWS = 1_000
 FAR_OFF = 0.5  # a band that holds no more than this share of the figures is no band
-COLUMNS = ["period", "stage", "expected", "lower", "upper", "observed", "naive", "kind"]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Weeks ahead of one moment.
+    """The weeks ahead, and the same forecast made as many weeks ago.
 
     Attributes
     ----------
     table : DataFrame
-        ``period`` (end of the week), ``stage, expected, lower, upper, observed`` (NaN where not
-        yet known), ``naive`` (as many as at the moment of the forecast), ``kind``
-        (``"back-test"`` where observed, else ``"forecast"``); customers.
+        The published table ``stage_forecast``: period (end of the week), stage, expected, lower,
+        upper, observed (NaN where not yet known), naive (as many as at the moment of the forecast),
+        kind (``back-test`` or ``forecast``); customers. Stages whose back-test failed have no
+        forecast, a log too short for a back-test none of these.
+    seen : DataFrame
+        period, stage, customers at the last snapshots.
     arrivals : Series
         Customers newly active or active again per week, by the stage they are found in.
-    fit_weeks, arrival_weeks : int
-        How many weeks the matrix and the arrivals were learned from.
     """
 
     table: pd.DataFrame
+    seen: pd.DataFrame
     arrivals: pd.Series
-    fit_weeks: int
-    arrival_weeks: int
 
 
-def forecast(
-    snapshots: Snapshots,
-    stages: Sequence[str],
-    *,
-    horizon: int = 8,
-    at: int = 0,
-    fit_weeks: int = 26,
-    arrival_weeks: int = 8,
-    seed: int = 0,
-) -> Forecast | None:
+def forecast_stages(log, stages: Sequence[str], *, weeks: int = 8, seed: int = 0) -> Forecast:
+    """Forecast the customers in each stage, and score the forecast of as many weeks ago.
+
+    Parameters
+    ----------
+    log : Log
+    stages : sequence of str
+        In order.
+    weeks : int
+        How far ahead.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    Unanswerable
+        With fewer than four weeks to learn from.
+    """
+    snapshots = Snapshots.of(log.events, log.as_of, log.dataset.journey.inactivity)
+    ahead, arrivals = forecast_from(snapshots, stages, weeks=weeks, seed=seed)
+    seen = snapshots.occupancy(weeks=4 * weeks)
+    try:
+        past, _ = forecast_from(snapshots, stages, weeks=weeks, at=-weeks, seed=seed)
+    except Unanswerable:
+        return Forecast(ahead, seen, arrivals)
+    score = backtest_score(past).set_index("stage")["verdict"]
+    ahead = ahead[ahead["stage"].map(score) != "failed"]
+    return Forecast(pd.concat([past, ahead], ignore_index=True), seen, arrivals)
+
+
+def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
+    """Score a back-test against what happened and against "as many as today".
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of a `Forecast`; weeks not yet observed are passed over.
+
+    Returns
+    -------
+    DataFrame
+        stage (``all`` first), cells (weeks times stages), coverage (share of them inside their
+        band), error_rate and naive_rate (absolute errors over the customers observed) and verdict:
+        ``better`` than the naive forecast, ``no better``, or ``failed`` where besides its band
+        holds no more than half of the figures: then no forecast is made, and none at all where it
+        failed as a whole.
+
+    Raises
+    ------
+    Unanswerable
+        Where no week of a forecast has been observed.
+    """
+    seen = table[table["observed"].notna()]
+    if seen.empty:
+        raise Unanswerable("the log is too short to score an earlier forecast")
+    seen = seen.assign(
+        error_rate=(seen["expected"] - seen["observed"]).abs(),
+        naive_rate=(seen["naive"] - seen["observed"]).abs(),
+        coverage=seen["observed"].between(seen["lower"], seen["upper"]),
+        cells=1,
+    )
+    rows = pd.concat([seen.assign(stage=ALL), seen]).groupby("stage", sort=False)
+    sums = rows[["error_rate", "naive_rate", "coverage", "cells", "observed"]].sum()
+    no_better = sums["error_rate"] >= sums["naive_rate"]
+    sums["coverage"] /= sums["cells"]
+    failed = no_better & (sums["coverage"] <= FAR_OFF)
+    failed |= failed[ALL]
+    sums["verdict"] = np.select([failed, no_better], ["failed", "no better"], "better")
+    for name in ("error_rate", "naive_rate"):
+        sums[name] /= sums["observed"]
+    columns = ["stage", "cells", "coverage", "error_rate", "naive_rate", "verdict"]
+    return sums.reset_index()[columns]
+
+
+def forecast_from(
+    snapshots: Snapshots, stages: Sequence[str], *, weeks: int = 8, at: int = 0, seed: int = 0
+) -> tuple[pd.DataFrame, pd.Series]:
     """Forecast the customers in each stage for the weeks after a snapshot.
 
     Parameters
@@ -59,19 +135,23 @@ def forecast(
     snapshots : Snapshots
     stages : sequence of str
         In order.
-    horizon : int
-        Weeks ahead.
+    weeks : int
+        How far ahead.
     at : int
         The snapshot to forecast from, 0 or negative; later ones are used to score alone.
-    fit_weeks, arrival_weeks : int
-        How far the moves and the arrivals look back; fewer where the log is shorter.
     seed : int
         Of the draws.
 
     Returns
     -------
-    Forecast or None
-        None when fewer than four weeks lie before ``at``: too little to learn a week from.
+    table : DataFrame
+        As in `Forecast`, of this snapshot.
+    arrivals : Series
+
+    Raises
+    ------
+    Unanswerable
+        With fewer than four weeks before ``at``.
 
     Notes
     -----
@@ -79,19 +159,19 @@ def forecast(
     holds 95 % of draws in which the matrix comes from resampled buckets of customers, every
     customer moves by chance (multinomial), each coming week's arrivals are those of a resampled
     recent week, and their level drifts as far from the recent average as it did earlier within
-    ``fit_weeks``, up as easily as down.
+    the weeks learned from, up as easily as down.
     """
     stages, weekly = list(stages), snapshots.weekly
     found = list(range(int(weekly["week"].min()), 1)) if len(weekly) else []
-    if at - 3 not in found:
-        return None
-    states = [f"{band} {stage}" for band in range(snapshots.bands) for stage in stages]
+    if at - FEWEST_WEEKS + 1 not in found:
+        raise Unanswerable(f"a forecast needs {FEWEST_WEEKS} weeks to learn from")
+    states = [f"{band} {stage}" for band in range(SILENCE_BANDS) for stage in stages]
     levels = {"week": found, "origin": [*states, NEW], "target": [*states, GONE]}
     total = bucket_array(_stated(weekly).assign(bucket=0), list(levels), "n", levels=levels)[0]
     there = total[..., :-1].sum(axis=1)  # (weeks, states)
     place = found.index
-    first = max(at - fit_weeks + 1, found[0] + 1)
-    recent = max(at - arrival_weeks + 1, found[0] + 1)
+    first = max(at - FIT_WEEKS + 1, found[0] + 1)
+    recent = max(at - ARRIVAL_WEEKS + 1, found[0] + 1)
     span = total[place(first) : place(at) + 1, -1, :-1]
     arrivals = total[place(recent) : place(at) + 1, -1, :-1]
     del levels["week"]
@@ -100,32 +180,32 @@ def forecast(
     now = there[place(at)]
 
     def by_stage(states: np.ndarray) -> np.ndarray:
-        return states.reshape(*states.shape[:-1], snapshots.bands, len(stages)).sum(axis=-2)
+        return states.reshape(*states.shape[:-1], SILENCE_BANDS, len(stages)).sum(axis=-2)
 
-    expected = _expected(now, _rows(by_bucket.sum(axis=0)), arrivals.mean(axis=0), horizon)
-    drift = _drift(by_stage(span).sum(axis=-1, keepdims=True), len(arrivals), horizon)
-    draws = by_stage(_draws(now, by_bucket, arrivals, drift, horizon, seed))
+    moves = by_bucket.sum(axis=0)
+    expected, matrix = [now], _rows(moves, _possible(moves))[:, :-1]
+    for _ in range(weeks):
+        expected.append(expected[-1] @ matrix + arrivals.mean(axis=0))
+    drift = _drift(by_stage(span).sum(axis=-1), len(arrivals), weeks)
+    draws = by_stage(_draws(now, by_bucket, arrivals, drift, weeks, seed))
     lower, upper = np.quantile(draws, [0.025, 0.975], axis=0)
-    ahead = np.arange(at + 1, at + horizon + 1)
-    observed = np.full((horizon, len(stages)), np.nan)
-    scored = ahead <= 0
-    observed[scored] = by_stage(there[[place(week) for week in ahead[scored]]])
-    weeks = np.repeat(ahead, len(stages))
-    days = pd.to_timedelta(weeks * 7, unit="D")
+    ahead = np.arange(at + 1, at + weeks + 1)
+    observed = np.full((weeks, len(stages)), np.nan)
+    observed[ahead <= 0] = by_stage(there[[place(week) for week in ahead[ahead <= 0]]])
+    week = np.repeat(ahead, len(stages))
     table = pd.DataFrame(
         {
-            "period": (snapshots.as_of + days).normalize(),
-            "stage": np.tile(np.array(stages, dtype=object), horizon),
-            "expected": by_stage(expected).ravel(),
+            "period": (snapshots.as_of + pd.to_timedelta(week * 7, unit="D")).normalize(),
+            "stage": np.tile(np.array(stages, dtype=object), weeks),
+            "expected": by_stage(np.array(expected[1:])).ravel(),
             "lower": lower.ravel(),
             "upper": upper.ravel(),
             "observed": observed.ravel(),
-            "naive": np.tile(by_stage(now), horizon),
-            "kind": np.where(weeks <= 0, "back-test", "forecast"),
+            "naive": np.tile(by_stage(now), weeks),
+            "kind": np.where(week <= 0, "back-test", "forecast"),
         }
     )
-    mean = pd.Series(by_stage(arrivals).mean(axis=0), index=stages)
-    return Forecast(table, mean, fit_weeks=len(span), arrival_weeks=len(arrivals))
+    return table, pd.Series(by_stage(arrivals).mean(axis=0), index=stages)
 
 
 def _stated(moves: pd.DataFrame) -> pd.DataFrame:
@@ -138,118 +218,38 @@ def _stated(moves: pd.DataFrame) -> pd.DataFrame:
     return moves.assign(**ends)
 
 
-def forecast_and_backtest(
-    snapshots: Snapshots, stages: Sequence[str], horizon: int, seed: int = 0
-) -> list[Forecast]:
-    """Forecast from one horizon ago, to be scored, and from now.
-
-    Parameters
-    ----------
-    snapshots, stages, horizon, seed
-        Of :func:`forecast`.
-
-    Returns
-    -------
-    list of Forecast
-        Back-test and forecast, or the latter alone, or none, as far as the log is long enough. A
-        forecast is withheld for the stages in which its back-test failed.
-    """
-    made = [forecast(snapshots, stages, horizon=horizon, at=at, seed=seed) for at in (-horizon, 0)]
-    made = [one for one in made if one is not None]
-    if len(made) < 2:
-        return made
-    back, ahead = made
-    kept = ahead.table[~ahead.table["stage"].isin(failed_stages(back.table))]
-    return [back, replace(ahead, table=kept)] if len(kept) else [back]
+def _possible(counts: np.ndarray) -> np.ndarray:
+    """Return the cells (S, S + 1) that were seen; all of a row of which nothing was seen."""
+    return (counts > 0) | (counts.sum(axis=-1, keepdims=True) == 0)
 
 
-def naive_wins(table: pd.DataFrame) -> bool:
-    """Return whether "as many as today" did as well as a back-test, or better."""
-    off = table[["expected", "naive"]].sub(table["observed"], axis=0).abs().sum()
-    return bool(off["expected"] >= off["naive"])
-
-
-def failed(table: pd.DataFrame) -> bool:
-    """Return whether a back-test is no better than today's numbers and its bands hold little."""
-    inside = table["observed"].between(table["lower"], table["upper"]).mean()
-    return naive_wins(table) and inside <= FAR_OFF
-
-
-def failed_stages(table: pd.DataFrame) -> list[str]:
-    """Return the stages in which a back-test failed: all of them where it failed as a whole."""
-    whole, by_stage = failed(table), table.groupby("stage", sort=False)
-    return [stage for stage, part in by_stage if whole or failed(part)]
-
-
-def joined(made: Sequence[Forecast]) -> pd.DataFrame:
-    """Return the published table ``stage_forecast``, empty when nothing could be forecast."""
-    if not made:
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.concat([one.table for one in made], ignore_index=True)
-
-
-def backtest_score(table: pd.DataFrame) -> dict[str, float]:
-    """Score a back-test against what happened and against the naive forecast.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of a :class:`Forecast` whose weeks have been observed.
-
-    Returns
-    -------
-    dict
-        ``cells`` (weeks times stages), ``coverage`` (share of cells inside their band), ``error``
-        and ``naive_error`` (sum of absolute errors over the sum observed).
-    """
-    seen = table[table["observed"].notna()]
-    total = seen["observed"].sum()
-    return {
-        "cells": len(seen),
-        "coverage": float(seen["observed"].between(seen["lower"], seen["upper"]).mean()),
-        "error": float((seen["expected"] - seen["observed"]).abs().sum() / total),
-        "naive_error": float((seen["naive"] - seen["observed"]).abs().sum() / total),
-    }
-
-
-def _rows(counts: np.ndarray) -> np.ndarray:
-    """Return probabilities from counts (..., S, S + 1), a little of the prior in every cell."""
-    counts = counts + PRIOR / counts.shape[-1]
+def _rows(counts: np.ndarray, possible: np.ndarray) -> np.ndarray:
+    """Return probabilities from counts (..., S, S + 1), a little of the prior in possible cells."""
+    counts = counts + PRIOR * possible / possible.sum(axis=-1, keepdims=True)
     return counts / counts.sum(axis=-1, keepdims=True)
 
 
-def _expected(
-    now: np.ndarray, matrix: np.ndarray, arrivals: np.ndarray, horizon: int
-) -> np.ndarray:
-    """Return expected customers, shape (horizon, S)."""
-    path = []
-    for _ in range(horizon):
-        now = now @ matrix[:, :-1] + arrivals
-        path.append(now)
-    return np.array(path)
-
-
-def _drift(arrivals: np.ndarray, recent: int, horizon: int) -> np.ndarray:
-    """Return by how much arrivals of ``horizon`` weeks differed from the average before them.
+def _drift(arrivals: np.ndarray, recent: int, weeks: int) -> np.ndarray:
+    """Return by how much arrivals of so many weeks differed from the average before them.
 
     Parameters
     ----------
-    arrivals : ndarray, shape (W, S)
+    arrivals : ndarray, shape (W,)
         By week, oldest first.
 
     Returns
     -------
-    ndarray, shape (2 * moments, S)
-        Factors, each with its inverse; a single row of ones where the weeks are too few.
+    ndarray, shape (2 * moments,)
+        Factors, each with its inverse; 1 alone where the weeks are too few.
     """
-    sums = np.concatenate([np.zeros((1, arrivals.shape[1])), arrivals.cumsum(axis=0)])
-    moments = np.arange(recent, len(arrivals) - horizon + 1)
+    sums = np.r_[0, arrivals.cumsum()]
+    moments = np.arange(recent, len(arrivals) - weeks + 1)
     if not len(moments):
-        return np.ones((1, arrivals.shape[1]))
+        return np.ones(1)
     before = (sums[moments] - sums[moments - recent]) / recent
-    after = (sums[moments + horizon] - sums[moments]) / horizon
+    after = (sums[moments + weeks] - sums[moments]) / weeks
     factor = (after + PRIOR) / (before + PRIOR)
-    return np.concatenate([factor, 1 / factor])
+    return np.r_[factor, 1 / factor]
 
 
 def _draws(
@@ -257,23 +257,25 @@ def _draws(
     by_bucket: np.ndarray,
     arrivals: np.ndarray,
     drift: np.ndarray,
-    horizon: int,
+    weeks: int,
     seed: int,
 ) -> np.ndarray:
-    """Draw possible futures, shape (DRAWS, horizon, S)."""
+    """Draw possible futures, shape (DRAWS, weeks, S)."""
     rng = np.random.default_rng(seed)
     size = len(by_bucket)
     weights = rng.multinomial(size, np.full(size, 1 / size), DRAWS)
-    matrices = _rows(np.tensordot(weights, by_bucket, axes=1))
+    possible = _possible(by_bucket.sum(axis=0))
+    matrices = _rows(np.tensordot(weights, by_bucket, axes=1), possible)
     # resampling the recent weeks carries how unsure their mean is; drawing from them, their noise
-    weeks = rng.integers(len(arrivals), size=(DRAWS, len(arrivals)))
-    drawn = np.take_along_axis(weeks, rng.integers(len(arrivals), size=(DRAWS, horizon)), axis=1)
-    coming = arrivals[drawn] * drift[rng.integers(len(drift), size=DRAWS)][:, None]
+    resampled = rng.integers(len(arrivals), size=(DRAWS, len(arrivals)))
+    drawn = np.take_along_axis(resampled, rng.integers(len(arrivals), size=(DRAWS, weeks)), axis=1)
+    coming = arrivals[drawn] * drift[rng.integers(len(drift), size=DRAWS)][:, None, None]
     coming = np.rint(coming).astype(np.int64)
-    there = np.broadcast_to(now.astype(np.int64), (DRAWS, len(now)))
-    path = np.empty((DRAWS, horizon, len(now)))
-    for step in range(horizon):
-        moved = rng.multinomial(there, matrices).sum(axis=1)
+    there, path = np.tile(now.astype(np.int64), (DRAWS, 1)), []
+    for step in range(weeks):
+        moved = np.zeros((DRAWS, len(now) + 1), np.int64)
+        for state, cells in enumerate(possible):
+            moved[:, cells] += rng.multinomial(there[:, state], matrices[:, state, cells])
         there = moved[:, :-1] + coming[:, step]
-        path[:, step] = there
-    return path
+        path.append(there)
+    return np.stack(path, axis=1)

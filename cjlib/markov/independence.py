@@ -12,7 +12,6 @@ customers this swaps their labels).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.stats import chi2
@@ -29,7 +28,8 @@ class ChainTest:
     g2, x2 : float
         Likelihood-ratio and Pearson statistics.
     df : int
-        Degrees of freedom on the observed support.
+        Degrees of freedom on the observed support: an outcome that no group shows after a context
+        adds none.
     p_asymptotic, p_permutation : float
         The latter NaN with fewer than 20 buckets.
     effect : float
@@ -85,11 +85,7 @@ def departures(counts: np.ndarray) -> np.ndarray:
 
 
 def independence_test(
-    counts: np.ndarray,
-    *,
-    n_permutations: int = 999,
-    seed: int = 0,
-    support: Literal["observed", "all"] = "observed",
+    counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0
 ) -> ChainTest:
     """Test whether the outcome depends on the group, given the context.
 
@@ -100,9 +96,6 @@ def independence_test(
     n_permutations : int
     seed : int
         Of the signs.
-    support : {"observed", "all"}
-        Cells that make degrees of freedom: outcomes seen after the context in any group, or every
-        outcome after every context, as in tables printed elsewhere.
 
     Returns
     -------
@@ -124,8 +117,6 @@ def independence_test(
     x2 = (gap**2 * inverse).sum()
     groups = (total.sum(-1) > 0).sum(0)
     outcomes = (total.sum(0) > 0).sum(-1)
-    if support == "all":
-        groups, outcomes = np.full_like(groups, len(total)), np.full_like(groups, total.shape[-1])
     df = int((np.maximum(groups - 1, 0) * np.maximum(outcomes - 1, 0)).sum())
     p_permutation = by_chance = np.nan
     if len(counts) >= FEWEST_BUCKETS and df and n_permutations:

@@ -1,9 +1,9 @@
 """Where every active customer was at the end of each week, and where a week later.
 
 A snapshot places each active customer in the stage of the last event; a customer silent for longer
-than the journey's ``inactivity`` is gone. How long the silence has lasted is kept too, in bands: a
-customer silent for most of the inactivity is about to be gone, one seen this week is not. All that
-a snapshot says was known at its own moment.
+than the journey's ``inactivity`` is gone. How long the silence has lasted is kept too, in the bands
+of `cjlib.markov.next_stage`: a customer silent for most of the inactivity is about to be gone, one
+seen this week is not. All that a snapshot says was known at its own moment.
 """
 
 import datetime as dt
@@ -13,8 +13,9 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from cjlib.markov.next_stage import SILENCE_BANDS, silence_band
+
 WEEK = 7 * 86_400
-MOST_BANDS = 8
 NEW, GONE = "(new)", "(gone)"
 STATES = ["from_stage", "from_band", "to_stage", "to_band"]
 
@@ -44,7 +45,6 @@ def weekly_moves(
         ``to_stage`` who is no longer. Bands of silence count from 0.
     """
     patience = int(inactivity.total_seconds())
-    width = patience / band_count(inactivity)
     now = int(as_of.timestamp())
     age = ibis.literal(now) - events.timestamp.epoch_seconds()
     seen = events.filter(events.timestamp <= ibis.timestamp(as_of)).select(
@@ -74,9 +74,7 @@ def weekly_moves(
         week=ibis.range(seen.first, seen.last + 1).unnest(),
     )
     silence = placed.age + placed.week * WEEK
-    placed = placed.mutate(
-        band=ibis.least((silence / width).floor().cast("int64"), band_count(inactivity) - 1)
-    )
+    placed = placed.mutate(band=ibis.least(silence_band(silence, inactivity), SILENCE_BANDS - 1))
     by_week = ibis.window(group_by="customer_id", order_by="week")
     placed = placed.mutate(
         next_week=placed.week.lead().over(by_week),
@@ -105,11 +103,6 @@ def weekly_moves(
     return moves.union(arrivals)
 
 
-def band_count(inactivity: dt.timedelta) -> int:
-    """Return into how many bands the silence is divided: a week each, but no more than eight."""
-    return min(max(round(inactivity.total_seconds() / WEEK), 1), MOST_BANDS)
-
-
 @dataclass(frozen=True)
 class Snapshots:
     """The snapshots of a log, counted as the forecast needs them.
@@ -118,8 +111,6 @@ class Snapshots:
     ----------
     as_of : Timestamp
         Snapshot 0.
-    bands : int
-        Of silence.
     weekly : DataFrame
         ``week`` and the states, ``n``: everybody's moves by week.
     moves : Table
@@ -127,7 +118,6 @@ class Snapshots:
     """
 
     as_of: pd.Timestamp
-    bands: int
     weekly: pd.DataFrame
     moves: ir.Table
 
@@ -138,7 +128,7 @@ class Snapshots:
         """Count the snapshots of events; parameters of :func:`weekly_moves`."""
         moves = weekly_moves(events, as_of, inactivity, weeks).cache()
         weekly = moves.group_by(["week", *STATES]).agg(n=moves.count()).to_pandas()
-        return cls(as_of, band_count(inactivity), weekly, moves)
+        return cls(as_of, weekly, moves)
 
     def by_bucket(self, first: int, last: int) -> pd.DataFrame:
         """Count the moves of a span of weeks by bucket: ``bucket``, the states, ``n``."""

@@ -1,84 +1,15 @@
-"""What chains are learned from: moves with their buckets, or starts and moves by customer."""
+"""What a mixture of chains is learned from: starts and moves by customer."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import ibis
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from cjlib.errors import ParameterError
-from cjlib.uncertainty import BUCKETS
 
 LOST = "lost"
-
-
-@dataclass(frozen=True)
-class Moves:
-    """Moves between states, as many rows as the source has.
-
-    Attributes
-    ----------
-    origin, target : ndarray
-        States left and entered.
-    n : ndarray of float
-        How often, in each row.
-    bucket : ndarray of int
-        Unit of resampling of each row, 0 to ``buckets`` - 1.
-    buckets : int
-    customers : ndarray of float or None
-        Customers behind each row, where known.
-    states : list
-        All states seen, also those nobody moves from or to.
-    """
-
-    origin: np.ndarray
-    target: np.ndarray
-    n: np.ndarray
-    bucket: np.ndarray
-    buckets: int
-    customers: np.ndarray | None
-    states: list
-
-    def on(self, states: Sequence[Hashable], values: np.ndarray) -> np.ndarray:
-        """Return ``values`` added up by bucket, origin and target, shape (B, S, S)."""
-        index = pd.Index(list(states), dtype=object)
-        origin, target = index.get_indexer(self.origin), index.get_indexer(self.target)
-        array = np.zeros((self.buckets, len(index), len(index)))
-        np.add.at(array, (self.bucket, origin, target), values)
-        return array
-
-    @classmethod
-    def from_table(cls, table: pd.DataFrame) -> "Moves":
-        """Read from_stage, to_stage, n and where present bucket and customers."""
-        names = ["from_stage", "to_stage", "n"]
-        if table[names].isna().any(axis=None):
-            raise ParameterError("transitions: from_stage, to_stage or n is empty in a row")
-        if (table["n"] < 0).any():
-            raise ParameterError("transitions: n is negative in a row")
-        origin, target = (table[name].to_numpy(object) for name in names[:2])
-        bucket, present = np.zeros(len(table), int), [0]
-        if "bucket" in table.columns:
-            bucket, present = pd.factorize(table["bucket"], sort=True)
-        customers = None
-        if "customers" in table.columns:
-            customers = table["customers"].to_numpy(float)
-        states = list(pd.unique(np.concatenate([origin, target])))
-        n = table["n"].to_numpy(float)
-        return cls(origin, target, n, bucket, max(1, len(present)), customers, states)
-
-    @classmethod
-    def from_sequences(cls, rows: Sequence[Sequence[Hashable]]) -> "Moves":
-        """Read one sequence of states per customer; the end of each is open."""
-        states = list(dict.fromkeys(state for row in rows for state in row))
-        size = max(1, min(BUCKETS, len(rows)))
-        steps = [max(0, len(row) - 1) for row in rows]
-        origin, target = np.empty(sum(steps), object), np.empty(sum(steps), object)
-        origin[:] = [state for row in rows for state in row[:-1]]
-        target[:] = [state for row in rows for state in row[1:]]
-        bucket = np.repeat(np.arange(len(rows)) % size, steps)
-        return cls(origin, target, np.ones(len(origin)), bucket, size, None, states)
 
 
 @dataclass(frozen=True)
