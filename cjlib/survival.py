@@ -95,9 +95,18 @@ def stay_counts(log) -> pd.DataFrame:
     DataFrame
         bucket, stage, exit (the next stage, ``lost`` when the silence was complete, ``open``),
         days (fractions), n; stages in their order.
+
+    Raises
+    ------
+    Unanswerable
+        Where no visit led to another stage.
     """
     visits = log.visits
-    return _stays(visits.mutate(exit=visits.next_stage.fill_null(OPEN), until=visits.left), log)
+    stays = visits.mutate(exit=visits.next_stage.fill_null(OPEN), until=visits.left)
+    counts = _stays(stays, log)
+    if counts["exit"].isin([LOST, OPEN]).all():
+        raise Unanswerable("in this log no customer moves on to another stage")
+    return counts
 
 
 def until_purchase_counts(log) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from cjlib.markov.markov_tests import (
     stationarity_test,
 )
 from cjlib.markov.mixture import MarkovMixture, choose_components
-from cjlib.markov.next_stage import next_stages
+from cjlib.markov.next_stage import likeliest_next, next_stages
 from cjlib.markov.transition_data import TransitionData, customer_transitions
 from cjlib.markov.transitions import directions, histories, transitions
 
@@ -32,6 +32,7 @@ __all__ = [
     "forecast_stages",
     "histories",
     "homogeneity_test",
+    "likeliest_next",
     "memory",
     "moved_cells",
     "next_stages",

@@ -7,6 +7,7 @@ the matrix lives in `cjlib.markov.absorption`; the estimator asks it the questio
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -150,9 +151,7 @@ class MarkovChain(BaseEstimator):
         if not (named and all(isinstance(one, str | list | tuple) for one in X)):
             X = validate_data(self, X, dtype=None)
         moves = [
-            (customer % BUCKETS, *pair)
-            for customer, one in enumerate(X)
-            for pair in zip(one[:-1], one[1:], strict=True)
+            (customer % BUCKETS, *pair) for customer, one in enumerate(X) for pair in pairwise(one)
         ]
         table = pd.DataFrame(moves, columns=["bucket", "from_stage", "to_stage"], dtype=object)
         table = table.assign(n=1, customers=0, days=0.0)

@@ -16,7 +16,7 @@ from cjlib.markov.next_stage import SILENCE_BANDS
 from cjlib.markov.snapshots import GONE, NEW, Snapshots
 from cjlib.uncertainty import bucket_array
 
-ALL = "all"
+ALL, BACK_TEST = "all", "back-test"
 FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 """How far the moves and the arrivals look back; fewer where the log is shorter."""
 FEWEST_WEEKS = 4
@@ -87,42 +87,45 @@ def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Of a `Forecast`; weeks not yet observed are passed over.
+        Of a `Forecast`.
 
     Returns
     -------
     DataFrame
         stage (``all`` first), cells (weeks times stages), coverage (share of them inside their
-        band), error_rate and naive_rate (absolute errors over the customers observed) and verdict:
-        ``better`` than the naive forecast, ``no better``, or ``failed`` where besides its band
-        holds no more than half of the figures: then no forecast is made, and none at all where it
-        failed as a whole.
-
-    Raises
-    ------
-    Unanswerable
-        Where no week of a forecast has been observed.
+        band), error_rate and naive_rate (absolute errors over the customers observed), band_rate
+        (width of the bands of the weeks ahead over the customers expected there; above 1 too wide
+        to plan with) and verdict: ``better`` than the naive forecast, ``no better``, or ``failed``
+        where besides its band holds no more than half of the figures: then no forecast is made, and
+        none at all where it failed as a whole. Empty where no week has been observed.
     """
-    seen = table[table["observed"].notna()]
-    if seen.empty:
-        raise Unanswerable("the log is too short to score an earlier forecast")
-    seen = seen.assign(
-        error_rate=(seen["expected"] - seen["observed"]).abs(),
-        naive_rate=(seen["naive"] - seen["observed"]).abs(),
-        coverage=seen["observed"].between(seen["lower"], seen["upper"]),
+    both = pd.concat([table.assign(stage=ALL), table])
+    both = both.assign(
+        error_rate=(both["expected"] - both["observed"]).abs(),
+        naive_rate=(both["naive"] - both["observed"]).abs(),
+        coverage=both["observed"].between(both["lower"], both["upper"]),
+        band_rate=both["upper"] - both["lower"],
         cells=1,
     )
-    rows = pd.concat([seen.assign(stage=ALL), seen]).groupby("stage", sort=False)
-    sums = rows[["error_rate", "naive_rate", "coverage", "cells", "observed"]].sum()
-    no_better = sums["error_rate"] >= sums["naive_rate"]
-    sums["coverage"] /= sums["cells"]
-    failed = no_better & (sums["coverage"] <= FAR_OFF)
-    failed |= failed[ALL]
-    sums["verdict"] = np.select([failed, no_better], ["failed", "no better"], "better")
-    for name in ("error_rate", "naive_rate"):
-        sums[name] /= sums["observed"]
-    columns = ["stage", "cells", "coverage", "error_rate", "naive_rate", "verdict"]
-    return sums.reset_index()[columns]
+    past, ahead = (
+        part.groupby("stage", sort=False)[
+            ["cells", "coverage", "error_rate", "naive_rate", "band_rate", "observed", "expected"]
+        ].sum()
+        for part in (both[both["kind"] == BACK_TEST], both[both["kind"] != BACK_TEST])
+    )
+    score = past[["cells", "coverage", "error_rate", "naive_rate"]].astype(float)
+    no_better = score["error_rate"] >= score["naive_rate"]
+    score["coverage"] /= score["cells"]
+    failed = no_better & (score["coverage"] <= FAR_OFF)
+    failed |= failed.get(ALL, False)
+    score[["error_rate", "naive_rate"]] = score[["error_rate", "naive_rate"]].div(
+        past["observed"], axis=0
+    )
+    return score.assign(
+        cells=past["cells"],
+        band_rate=ahead["band_rate"] / ahead["expected"],
+        verdict=np.select([failed, no_better], ["failed", "no better"], "better"),
+    ).reset_index()
 
 
 def forecast_from(
@@ -202,7 +205,7 @@ def forecast_from(
             "upper": upper.ravel(),
             "observed": observed.ravel(),
             "naive": np.tile(by_stage(now), weeks),
-            "kind": np.where(week <= 0, "back-test", "forecast"),
+            "kind": np.where(week <= 0, BACK_TEST, "forecast"),
         }
     )
     return table, pd.Series(by_stage(arrivals).mean(axis=0), index=stages)

@@ -84,9 +84,7 @@ def departures(counts: np.ndarray) -> np.ndarray:
     return raw - share[None, ..., None] * raw.sum(1, keepdims=True)
 
 
-def independence_test(
-    counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0
-) -> ChainTest:
+def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0) -> ChainTest:
     """Test whether the outcome depends on the group, given the context.
 
     Parameters

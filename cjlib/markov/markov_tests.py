@@ -21,7 +21,13 @@ from cjlib.markov.independence import (
     independence_test,
 )
 from cjlib.tables import TABLES
-from cjlib.uncertainty import FEWEST_BUCKETS, benjamini_hochberg, bucket_array, difference_test
+from cjlib.uncertainty import (
+    FEWEST_BUCKETS,
+    benjamini_hochberg,
+    bucket_array,
+    difference_test,
+    proportion,
+)
 
 ALL = "all"
 SURE = 0.05
@@ -141,7 +147,7 @@ def memory(tests: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        longer, shorter (stages of history), gain_share (of likelihood per move), lower, upper, n,
+        longer, shorter (stages of history), gain_share (of likelihood per move) with its limits, n,
         q_value, verdict: ``helps``, ``does not help``, or ``no choice`` where the shorter history
         already tells the longer. A row per order tested.
 
@@ -160,8 +166,8 @@ def memory(tests: pd.DataFrame) -> pd.DataFrame:
             "longer": longer,
             "shorter": longer - 1,
             "gain_share": rows["held_out_gain"],
-            "lower": rows["held_out_lower"],
-            "upper": rows["held_out_upper"],
+            "gain_share_lower": rows["held_out_lower"],
+            "gain_share_upper": rows["held_out_upper"],
             "n": rows["n"].astype(int),
             "q_value": rows["q_value"],
             "verdict": np.where(rows["df"] > 0, verdict, "no choice"),
@@ -200,9 +206,7 @@ def stationarity_test(
     return pd.DataFrame([_row("stationarity", ALL, together), change])
 
 
-def change_points(
-    moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0
-) -> pd.DataFrame:
+def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0) -> pd.DataFrame:
     """Compare before with after at every boundary of periods, to date a change.
 
     Parameters
@@ -214,12 +218,12 @@ def change_points(
     -------
     DataFrame
         period (the first one after the boundary), from_stage and to_stage (the move that changed
-        most surely there), before, after (its probability), z (in customer-level standard
-        errors), effect (total variation of the whole chain), lower and upper (95 %, of after less
-        before), p_value (of the largest z over all moves and boundaries, so that the search is
-        allowed for; signs of the buckets exchanged) and plausible (no earlier and no later than the
-        boundaries at which, in 95 % of resamples of the customers, the surest move changed most
-        surely).
+        most surely there), share_before, share_after (its probability), z (in customer-level
+        standard errors), effect (total variation of the whole chain), lower and upper (95 %, of the
+        share after less that before), p_value (of the largest z over all moves and boundaries, so
+        that the search is allowed for; signs of the buckets exchanged) and plausible (no earlier
+        and no later than the boundaries at which, in 95 % of resamples of the customers, the surest
+        move changed most surely).
 
     Raises
     ------
@@ -257,8 +261,8 @@ def change_points(
                 "period": start,
                 "from_stage": origins[cell[0]],
                 "to_stage": targets[cell[1]],
-                "before": share[0],
-                "after": share[1],
+                "share_before": share[0],
+                "share_after": share[1],
                 "z": z[cell],
                 "effect": np.abs(total - expected_counts(total)).sum() / (2 * total.sum()),
                 "lower": float(difference.lower),
@@ -291,17 +295,18 @@ def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row: that of ``points``, and difference (after less before), first and last (plausible
-        periods), q_value (of the date), q_together (of all periods compared), verdict: ``change``,
-        ``hint`` (a date stands out, yet the periods together are not shown to differ), ``drift``
-        (the periods differ, no date stands out) or ``none``.
+        One row: that of ``points``, and difference (after less before) with its limits, first and
+        last (plausible periods), q_value (of the date), q_together (of all periods compared),
+        verdict: ``change``, ``hint`` (a date stands out, yet the periods together are not shown to
+        differ), ``drift`` (the periods differ, no date stands out) or ``none``.
     """
     q_values = tests[tests["segment"] == ALL].set_index("test")["q_value"]
     date, together = q_values["change"], q_values["stationarity"]
     found = ("change" if date <= SURE else "drift") if together <= SURE else "none"
     surest = points.loc[[points["z"].abs().idxmax()]]
-    return surest.assign(
-        difference=surest["after"] - surest["before"],
+    limits = {"lower": "difference_lower", "upper": "difference_upper"}
+    return surest.rename(columns=limits).assign(
+        difference=surest["share_after"] - surest["share_before"],
         first=points.loc[points["plausible"], "period"].min(),
         last=points.loc[points["plausible"], "period"].max(),
         q_value=date,
@@ -323,35 +328,45 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        group, from_stage, to_stage, n (of the group), probability (in the group), elsewhere (in
-        the other groups), difference, z, p_value (customers being the unit), q_value over all
-        cells, verdict (``higher``, ``lower``, or ``none`` where it could be chance); surest first.
+        group, from_stage, to_stage, n (of the group), probability (in the group), lower, upper,
+        share_elsewhere (in the other groups), q_value over all cells, p_value (customers being the
+        unit), z, difference, verdict (``higher``, ``lower``, or ``none`` where it could be chance);
+        surest first.
+
+    Raises
+    ------
+    Unanswerable
+        With fewer than two groups.
     """
     counts, names, origins, targets = _count_array(moves[moves[group] != ALL], group)
+    if len(names) < 2:
+        raise Unanswerable("this log does not tell these groups of customers apart")
     total = counts.sum(0)
     rest = total.sum(0) - total
     moved = departures(counts)
     spread = _spread(total, moved)
+    own = proportion(counts, counts.sum(-1, keepdims=True))
     with np.errstate(invalid="ignore", divide="ignore"):
-        inside = total / total.sum(-1, keepdims=True)
         elsewhere = rest / rest.sum(-1, keepdims=True)
         z = np.where(spread > 0, moved.sum(0) / spread, np.nan)
     few = (total + rest < FEWEST_MOVES) | (len(counts) < FEWEST_BUCKETS)
     z = np.where(few, np.nan, z)
+    p_value = 2 * norm.sf(np.abs(z))
+    shown = (total + rest > 0) & np.isfinite(own.estimate - elsewhere)
+    figures = {
+        "n": total.astype(int),
+        "probability": own.estimate,
+        "lower": own.lower,
+        "upper": own.upper,
+        "share_elsewhere": elsewhere,
+        "q_value": benjamini_hochberg(np.where(shown, p_value, np.nan)),
+        "p_value": p_value,
+        "z": z,
+        "difference": own.estimate - elsewhere,
+    }
     index = pd.MultiIndex.from_product([names, origins, targets])
-    table = pd.DataFrame(
-        {
-            "n": total.ravel().astype(int),
-            "probability": inside.ravel(),
-            "elsewhere": elsewhere.ravel(),
-            "difference": (inside - elsewhere).ravel(),
-            "z": z.ravel(),
-            "p_value": 2 * norm.sf(np.abs(z)).ravel(),
-        },
-        index=index.set_names([group, "from_stage", "to_stage"]),
-    ).reset_index()
-    table = table[((total + rest) > 0).ravel() & table["difference"].notna()]
-    table = table.assign(q_value=benjamini_hochberg(table["p_value"]))
+    table = pd.DataFrame({name: values.ravel() for name, values in figures.items()}, index)
+    table = table.rename_axis([group, "from_stage", "to_stage"]).reset_index()[shown.ravel()]
     way = np.where(table["difference"] > 0, "higher", "lower")
     table = table.assign(verdict=np.where(table["q_value"] <= SURE, way, "none"))
     return table.sort_values("p_value", ignore_index=True, kind="stable")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
+from cjlib.stages import StageModel
 
 LOST = "lost"
 SILENCE_BANDS = 12
@@ -64,12 +65,37 @@ def next_stages(log) -> pd.DataFrame:
     width = inactivity / pd.Timedelta(days=1) / SILENCE_BANDS
     here["band"] = (here["silent_days"] // width).clip(0, SILENCE_BANDS - 1).astype(int)
     chances = after_silence(silence_counts(log), inactivity)
-    lost = chances[chances["next_stage"] == LOST].rename(columns={"probability": "lost_probability"})
+    lost = chances[chances["next_stage"] == LOST].rename(
+        columns={"probability": "lost_probability"}
+    )
     best = chances.sort_values("probability", ascending=False, kind="stable").drop_duplicates(KEYS)
     best = best.merge(lost[[*KEYS, "lost_probability"]], on=KEYS, how="left")
     best = best.fillna({"lost_probability": 0.0})
     columns = ["customer_id", "stage", "next_stage", "probability", "expected_days"]
     return here.merge(best, on=KEYS)[[*columns, "lost_probability", "silent_days"]]
+
+
+def likeliest_next(nexts: pd.DataFrame, stages: StageModel) -> pd.DataFrame:
+    """Sum up what comes next, without showing a single customer.
+
+    Parameters
+    ----------
+    nexts : DataFrame
+        Of `next_stages`.
+    stages : StageModel
+
+    Returns
+    -------
+    DataFrame
+        stage, next_stage (``again``: another purchase in the same stage; ``end``: silence, from the
+        purchase on), customers, probability, expected_days (means), largest first.
+    """
+    following = nexts["next_stage"].mask(nexts["next_stage"] == nexts["stage"], "again")
+    over = (following == LOST) & ~nexts["stage"].isin(stages.before)
+    table = nexts.assign(next_stage=following.mask(over, "end"), customers=1)
+    figures = {"customers": "sum", "probability": "mean", "expected_days": "mean"}
+    table = table.groupby(["stage", "next_stage"], as_index=False).agg(figures)
+    return table.sort_values("customers", ascending=False, kind="stable", ignore_index=True)
 
 
 def silence_counts(log) -> pd.DataFrame:

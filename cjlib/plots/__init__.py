@@ -2,6 +2,7 @@
 
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
 from cjlib.plots.event_log import activity_curves, silence_lengths, touchpoint_reach
+from cjlib.plots.flow import forecast_panels, journey_flow
 from cjlib.plots.journey_map_picture import journey_map
 from cjlib.plots.segment_pictures import (
     cluster_deviations,
@@ -14,6 +15,12 @@ from cjlib.plots.segment_pictures import (
 )
 from cjlib.plots.stage_bars import sales_cycle, visit_outcomes
 from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, MUTED, SEQUENTIAL, role_colors
+from cjlib.plots.transition_matrix import (
+    change_curve,
+    difference_heatmap,
+    segment_heatmaps,
+    transition_heatmap,
+)
 
 __all__ = [
     "ACCENT",
@@ -23,20 +30,26 @@ __all__ = [
     "MUTED",
     "SEQUENTIAL",
     "activity_curves",
+    "change_curve",
     "cluster_deviations",
     "count_maps",
+    "difference_heatmap",
+    "forecast_panels",
     "heatmap",
     "interval_bars",
+    "journey_flow",
     "journey_map",
     "likelihood_by_number",
     "outcome_panels",
     "role_colors",
     "sales_cycle",
+    "segment_heatmaps",
     "share_pairs",
     "silence_lengths",
     "stability_by_number",
     "step_curves",
     "touchpoint_reach",
+    "transition_heatmap",
     "transition_pictures",
     "visit_outcomes",
 ]

@@ -1,21 +1,21 @@
 """Pictures of customers under way: the flow between stages, who gets the credit, what comes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import shortened
-from cjlib.plots.charts import interval_bars
-from cjlib.plots.markov import below, transition_heatmap
-from cjlib.plots.style import ACCENT, BAD, GOOD, INK, MUTED, percent_axis
+from cjlib.plots.charts import Label, new_axes
+from cjlib.plots.style import ACCENT, BAD, INK, MUTED, percent_axis
 
-Label = Callable[[str], str]
 LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
 FAINT = 0.02  # of that move: what is not drawn
@@ -30,7 +30,7 @@ def journey_flow(
     *,
     before: Sequence[str] = (),
     label: Label = str,
-    title: str = "Above: to later stages; below: to earlier or to the next purchase; red: ends",
+    title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the stages in order and the customers who move between them.
@@ -56,8 +56,8 @@ def journey_flow(
         A line is as wide as the customers who made its move at least once are many; moves of
         fewer than one in fifty of the widest are left out.
     """
-    ax = plt.gca() if ax is None else ax
     stages = list(stages)
+    ax = new_axes(ax, 2.4 + 0.5 * len(stages))
     place = {stage: i for i, stage in enumerate(stages)}
     between = moves[moves["from_stage"].isin(stages) & moves["to_stage"].isin([*stages, LOST])]
     most = max(float(between["customers"].max()), 1.0)
@@ -134,103 +134,8 @@ def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, te
 
 
 def _dark(color: str) -> bool:
-    red, green, blue = plt.matplotlib.colors.to_rgb(color)
+    red, green, blue = to_rgb(color)
     return 0.3 * red + 0.59 * green + 0.11 * blue < 0.58
-
-
-def segment_heatmaps(
-    chains: Sequence[tuple[str, object]], axes: np.ndarray, *, label: Label = str
-) -> np.ndarray:
-    """Draw the matrices of several segments, a panel each.
-
-    Parameters
-    ----------
-    chains : sequence of (name, MarkovChain)
-        As many are drawn as there are axes.
-    axes : ndarray of Axes, shape (rows, columns)
-    label : callable
-
-    Returns
-    -------
-    ndarray of Axes
-    """
-    drawn = chains[: axes.size]
-    everywhere = pd.concat(chain.summary(name) for name, chain in drawn).query("n > 0")
-    frame = tuple(
-        [state for state in drawn[0][1].states_ if state in set(everywhere[side])]
-        for side in ("from_stage", "to_stage")
-    )
-    for place, ax in enumerate(axes.ravel()):
-        if place >= len(chains):
-            ax.axis("off")
-            continue
-        name, chain = chains[place]
-        title = f"{shortened(name, 22)} ({chain.counts_.sum():,.0f} moves)"
-        transition_heatmap(chain, label=label, title=title, detail=False, frame=frame, ax=ax)
-        ax.set(xlabel="", ylabel="")
-        ax.set_title(title, fontsize=10.5)
-        ax.set_xticklabels(ax.get_xticklabels(), rotation=30, ha="right", fontsize=9)
-        ax.tick_params(axis="y", labelsize=9)
-        if place % axes.shape[1]:
-            ax.set_yticklabels([])
-    return axes
-
-
-def chance_bars(reached: pd.DataFrame, colors: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Draw the chance of the (next) purchase by stage.
-
-    Parameters
-    ----------
-    reached : DataFrame
-        ``label, probability, lower, upper``.
-    colors : sequence of str
-        One per row.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    interval_bars(reached, label="label", value="probability", color=list(colors), ax=ax)
-    ax.set(xlim=(0, 1), xlabel="probability, before the customer is lost")
-    ax.set_title("The (next) purchase is reached")
-    percent_axis(ax.xaxis)
-    return ax
-
-
-def return_curves(
-    curves: pd.DataFrame, *, longest: float | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw the share of customers who have bought again after so many days.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        ``survival`` of one or more kinds of purchase (column ``stage``), stacked.
-    longest : float, optional
-        Days shown at most.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = plt.gca() if ax is None else ax
-    longest = float(curves["days"].max()) if longest is None else longest
-    for stage, color in zip(dict.fromkeys(curves["stage"]), (ACCENT, GOOD), strict=False):
-        part = curves[(curves["stage"] == stage) & (curves["days"] <= longest)]
-        if not part["exits"].any():
-            continue
-        days = np.r_[0, part["days"]]
-        share, low, high = (1 - np.r_[1, part[c]] for c in ("survival", "upper", "lower"))
-        ax.step(days, share, where="post", color=color, linewidth=2, label=f"after {stage}")
-        ax.fill_between(days, low, high, step="post", color=color, alpha=0.18, linewidth=0)
-    ax.set(xlim=(0, longest), ylim=(0, None), xlabel="days since the purchase")
-    ax.set(ylabel="have bought again", title="Who buys again, and when")
-    percent_axis(ax.yaxis)
-    below(ax)
-    return ax
 
 
 def attribution_ranges(
@@ -288,56 +193,49 @@ def attribution_ranges(
 
 
 def forecast_panels(
-    history: pd.DataFrame,
-    tables: Sequence[pd.DataFrame],
-    axes: Sequence[Axes],
-    *,
-    label: Label = str,
-) -> Sequence[Axes]:
+    seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = str, title: str = ""
+) -> np.ndarray:
     """Draw, a stage per panel, the customers seen and those foreseen with their bands.
 
     Parameters
     ----------
-    history : DataFrame
-        ``period, stage, customers`` as seen.
-    tables : sequence of DataFrame
-        Back-test and forecast: ``period, stage, expected, lower, upper, observed``; the forecast
-        may lack stages.
-    axes : sequence of Axes
-        Three in a row, one per stage of the tables, in their order.
+    seen : DataFrame
+        ``period, stage, customers``.
+    table : DataFrame
+        ``period, stage, expected, lower, upper, kind``; a stage may lack a kind.
     label : callable
+    title : str
 
     Returns
     -------
-    sequence of Axes
+    ndarray of Axes
     """
-    stages = list(dict.fromkeys(stage for table in tables for stage in table["stage"]))
-    for place, (ax, stage) in enumerate(zip(axes, stages, strict=False)):
-        seen = history[history["stage"] == stage]
-        ax.plot(seen["period"], seen["customers"], color=INK, linewidth=1.6, label="seen")
-        for table in tables:
-            part = table[table["stage"] == stage]
-            if part.empty:
-                continue
-            past = part["observed"].notna().any()
-            band, shade = ("back-test", MUTED) if past else ("forecast", ACCENT)
-            band = f"{band}, 95 % band"
+    stages = list(dict.fromkeys(table["stage"]))
+    rows = -(-len(stages) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(9, 1.2 + 2.3 * rows), squeeze=False)
+    shades = {"back-test": MUTED, "forecast": ACCENT}
+    for ax, stage in zip(axes.ravel(), stages, strict=False):
+        past = seen[seen["stage"] == stage]
+        ax.plot(past["period"], past["customers"], color=INK, linewidth=1.6, label="seen")
+        for kind, part in table[table["stage"] == stage].groupby("kind"):
+            look = {"color": shades[kind], "alpha": 0.3, "linewidth": 0}
             span = part["lower"], part["upper"]
-            ax.fill_between(part["period"], *span, color=shade, alpha=0.3, linewidth=0, label=band)
-            ax.plot(part["period"], part["expected"], color=shade, linestyle="--", linewidth=1.8)
+            ax.fill_between(part["period"], *span, label=f"{kind}, 95 % band", **look)
+            dashes = {"linestyle": "--", "linewidth": 1.8}
+            ax.plot(part["period"], part["expected"], color=shades[kind], **dashes)
         ax.set_title(shortened(label(stage), 24), fontsize=10.5)
         ax.set_ylim(0, None)
-        ax.xaxis.set_major_locator(plt.matplotlib.dates.AutoDateLocator(maxticks=4))
-        ax.xaxis.set_major_formatter(plt.matplotlib.dates.DateFormatter("%b %y"))
+        ax.xaxis.set_major_locator(AutoDateLocator(maxticks=4))
+        ax.xaxis.set_major_formatter(DateFormatter("%b %y"))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        if place % 3 == 0:
-            ax.set_ylabel("active customers")
-    for ax in list(axes)[len(stages) :]:
+    for ax in axes.ravel()[len(stages) :]:
         ax.axis("off")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("active customers")
     # a stage without a forecast lacks its band, so the names come from all panels
-    named = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes]
+    named = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.ravel()]
     handles = {name: handle for panel in named for handle, name in panel}
-    axes[0].figure.legend(
-        handles.values(), handles.keys(), frameon=False, loc="outside lower center", ncols=3
-    )
+    where = {"frameon": False, "loc": "outside lower center", "ncols": 3}
+    figure.legend(handles.values(), handles.keys(), **where)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return axes
