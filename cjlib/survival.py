@@ -250,7 +250,7 @@ def _stays(visits: ir.Table, log) -> pd.DataFrame:
     visits = visits.mutate(since=visits.started)
     step = log.dataset.journey.inactivity.total_seconds() / STEPS
     steps = (_passed(visits, log.as_of) / step).round().cast("float64")
-    visits = visits.mutate(days=ibis.greatest(steps, 0.0) * (step / DAY))
+    visits = visits.mutate(days=ibis.greatest(steps, 1.0) * (step / DAY))
     counts = _counted(visits, ["bucket", "position", "stage"])
     return counts.sort_values("position", ignore_index=True).drop(columns="position")
 
