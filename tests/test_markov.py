@@ -1,6 +1,7 @@
 """The chain learned from unfinished journeys: printed answers, coverage, shrinkage, contract."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cjlib.errors import ParameterError
-from cjlib.markov.absorption import stationary_distribution
-from cjlib.markov.chain import MarkovChain
-from cjlib.markov.questions import purchase_question, return_question
+from cjlib.markov import MarkovChain, fit_by_segment, purchase_or_lost
 from cjlib.stages import load_stage_model
 
 SIX_JOURNEYS = ["abcce", "abde", "acbcd", "abbdbcde", "accdd", "acddbbe"]
@@ -57,24 +56,20 @@ def frame_of(counts, names) -> pd.DataFrame:
 
 def test_rain_as_printed_by_r_markovchain(shared_data):
     days = pd.read_csv(shared_data("markov/rain.csv"))["rain"].astype(str)
-    chain = MarkovChain(states=["0", "1-5", "6+"], prior=None).fit([list(days)])
+    chain = MarkovChain(states=["0", "1-5", "6+"], prior=0).fit([list(days)])
     printed = [[362, 126, 60], [136, 90, 68], [50, 79, 124]]
     np.testing.assert_array_equal(chain.counts_, printed)
     np.testing.assert_array_equal(
         chain.transition_matrix_[0].round(7), [0.6605839, 0.2299270, 0.1094891]
     )
-    assert round(chain.log_likelihood_, 3) == -1040.419
-    np.testing.assert_array_equal(
-        stationary_distribution(chain.transition_matrix_).round(8),
-        [0.50088706, 0.26936561, 0.22974733],
-    )
-    assert chain.score([list(days)]) == pytest.approx(-1040.4185 / 1095)
+    assert round((chain.counts_ * np.log(chain.transition_matrix_)).sum(), 3) == -1040.419
+    steady = np.linalg.matrix_power(chain.transition_matrix_, 200)[0]
+    np.testing.assert_array_equal(steady.round(8), [0.50088706, 0.26936561, 0.22974733])
 
 
 def test_rain_from_its_counts_alone():
     counts = [[362, 126, 60], [136, 90, 68], [50, 79, 124]]
-    chain = MarkovChain(prior=None).fit(table(counts, ["0", "1-5", "6+"]))
-    assert round(chain.log_likelihood_, 3) == -1040.419
+    chain = MarkovChain(prior=0).fit(table(counts, ["0", "1-5", "6+"]))
     # the standard error is sqrt(p(1-p)/n of the row), not p/sqrt(n)
     width = chain.summary().query("from_stage == '0' and to_stage == '0'").iloc[0]
     half = 1.959964 * np.sqrt(0.6605839 * (1 - 0.6605839) / 548)
@@ -82,7 +77,7 @@ def test_rain_from_its_counts_alone():
 
 
 def test_six_journeys_whose_ends_are_open_unless_declared_absorbing():
-    chain = MarkovChain(prior=None, absorbing=("e",)).fit(SIX_JOURNEYS)
+    chain = MarkovChain(prior=0, absorbing=("e",)).fit(SIX_JOURNEYS)
     third = 1 / 3
     printed = [
         [0, 0.5, 0.5, 0, 0],
@@ -96,20 +91,20 @@ def test_six_journeys_whose_ends_are_open_unless_declared_absorbing():
 
 def test_seventeen_letters():
     letters = ["a", "b", "a", "a", "a", "a", "b", "a", "b", "a", "b", "a", "a", "b", "b", "b", "a"]
-    chain = MarkovChain(prior=None).fit([letters])
+    chain = MarkovChain(prior=0).fit([letters])
     np.testing.assert_array_equal(chain.counts_, [[4, 5], [5, 2]])
 
 
 def test_preproglucacon(shared_data):
     bases = pd.read_csv(shared_data("markov/preproglucacon.csv")).iloc[:, 1]
-    chain = MarkovChain(states=list("ACGT"), prior=None).fit([list(bases)])
+    chain = MarkovChain(states=list("ACGT"), prior=0).fit([list(bases)])
     known = [[185, 74, 86, 171], [101, 41, 6, 115], [69, 45, 34, 78], [161, 103, 100, 202]]
     np.testing.assert_array_equal(chain.counts_, known)
 
 
 def test_craigsendi():
     counts = [[682, 33, 25], [154, 64, 47], [19, 19, 43]]
-    chain = MarkovChain(prior=None).fit(table(counts, ["0-49", "50-74", "75-UP"]))
+    chain = MarkovChain(prior=0).fit(table(counts, ["0-49", "50-74", "75-UP"]))
     printed = [
         [0.92162, 0.04459, 0.03378],
         [0.58113, 0.24151, 0.17736],
@@ -145,13 +140,11 @@ def test_wrong_input_is_refused_with_its_remedy():
     with pytest.raises(ParameterError, match="declared absorbing, yet the data leave it"):
         MarkovChain(absorbing=("b",)).fit(["abc"])
     with pytest.raises(ParameterError, match="prior"):
-        MarkovChain(prior="bayes").fit(["abc"])
+        MarkovChain(prior=-1).fit(["abc"])
     with pytest.raises(ParameterError, match="not among"):
         MarkovChain(states=["a", "b"]).fit(["abc"])
     with pytest.raises(ParameterError, match="negative"):
         MarkovChain().fit(pd.DataFrame({"from_stage": ["a"], "to_stage": ["b"], "n": [-1]}))
-    with pytest.raises(ParameterError, match="not learned"):
-        MarkovChain(absorbing=("c",)).fit(["abac", "abc"]).score(["abd"])
 
 
 # ---- properties
@@ -212,7 +205,7 @@ def test_planted_matrices_lie_inside_the_intervals_at_the_nominal_rate(concentra
 def test_planted_absorption_lies_inside_the_intervals_at_the_nominal_rate():
     matrix = MATRIX.copy()
     matrix[4] = np.eye(5)[4]
-    truth = MarkovChain(states=NAMES, absorbing=("e",), prior=None)
+    truth = MarkovChain(states=NAMES, absorbing=("e",), prior=0)
     truth.fit(table(np.round(matrix[:4] * 1e6).astype(int), NAMES))
     known = truth.absorption({"d": ["d"], "e": ["e"]})["probability"]
     hits = []
@@ -368,19 +361,18 @@ def journeys_chain() -> tuple[MarkovChain, object]:
     return MarkovChain(states=names).fit(frame), stages
 
 
-def test_the_two_standard_questions_know_their_stages_by_role():
+def test_purchase_or_loss_is_asked_of_every_stage_by_its_role():
     chain, stages = journeys_chain()
-    days = np.full((len(chain.states_),) * 2, 2.0)
-    buy = purchase_question(chain, stages, days=days)
-    assert list(dict.fromkeys(buy["from_stage"])) == stages.before
-    back = return_question(chain, stages, days=days)
-    assert list(dict.fromkeys(back["from_stage"])) == stages.purchase + stages.after
-    for ways in (buy, back):
-        assert set(ways["outcome"]) == {"purchase", "lost"}
-        np.testing.assert_allclose(ways.groupby("from_stage")["probability"].sum(), 1)
-        assert (ways["lower"] <= ways["probability"]).all()
-        assert (ways["probability"] <= ways["upper"]).all()
-        np.testing.assert_allclose(ways["expected_days"], 2 * ways["expected_steps"])
+    chain.days_ = np.full((len(chain.states_),) * 2, 2.0)
+    table = purchase_or_lost({"all": chain, "some": chain}, stages)
+    assert list(dict.fromkeys(table["from_stage"])) == stages.names
+    assert list(dict.fromkeys(table["segment"])) == ["all", "some"]
+    assert set(table["outcome"]) == {"purchase", "lost"}
+    sums = table.groupby(["segment", "from_stage"])["probability"].sum()
+    np.testing.assert_allclose(sums, 1)
+    assert (table["lower"] <= table["probability"]).all()
+    assert (table["probability"] <= table["upper"]).all()
+    np.testing.assert_allclose(table["expected_days"], 2 * table["expected_steps"])
 
 
 def test_a_log_of_purchases_alone_still_tells_who_buys_again():
@@ -390,14 +382,30 @@ def test_a_log_of_purchases_alone_still_tells_who_buys_again():
             "from_stage": "purchase",
             "to_stage": ["purchase", "lost"] * 30,
             "n": [3, 2] * 30,
+            "days": [12.0, 40.0] * 30,
         }
     )
-    stages = [type("Stage", (), {"name": "purchase", "role": "purchase"})]
-    chain = MarkovChain(prior=None).fit(frame)
-    assert purchase_question(chain, stages).empty
-    back = return_question(chain, stages).set_index("outcome")
-    assert back.loc["purchase", "probability"] == pytest.approx(0.6)
-    assert back.loc["purchase", "expected_steps"] == 1
+    stages = SimpleNamespace(before=[], purchase=["purchase"], after=[])
+    table = purchase_or_lost({"all": MarkovChain(prior=0).fit(frame)}, stages)
+    back = table.set_index("outcome").loc["purchase"]
+    assert back["probability"] == pytest.approx(0.6)
+    assert (back["expected_steps"], back["expected_days"]) == (1, 4)
+
+
+def test_mean_days_of_moves_never_seen_fall_back_on_their_stage():
+    moves = table([[0, 2, 1], [0, 0, 0], [0, 0, 0]], ["a", "b", "lost"], days=[6.0, 21.0])
+    days = MarkovChain(absorbing=("b", "lost")).fit(moves).days_
+    np.testing.assert_allclose(days, [[9, 3, 21], [0, 0, 0], [0, 0, 0]])
+
+
+def test_segments_lean_on_the_chain_of_everybody_and_take_its_parameters():
+    part = table([[0, 3, 1], [2, 0, 2], [0, 0, 0]], ["a", "b", "lost"], segment="all")
+    moves = pd.concat([part, part.assign(segment="new", n=1), part.assign(segment="old")])
+    chains = fit_by_segment(MarkovChain(prior=0, seed=5), moves)
+    assert list(chains) == ["all", "new", "old"]
+    assert chains["all"].transition_matrix_[0, 1] == 0.75
+    assert 0.5 < chains["new"].transition_matrix_[0, 1] < 0.75
+    assert {chain.seed for chain in chains.values()} == {5}
 
 
 # ---- the estimator's contract

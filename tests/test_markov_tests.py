@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, Unanswerable
 from cjlib.markov import markov_tests
 from cjlib.markov.independence import expected_counts, held_out_gain, independence_test
-
-COLUMNS = ["test", "segment", "statistic", "df", "p_value", "q_value", "effect"]
+from cjlib.markov.markov_tests import corrected_together as corrected
+from cjlib.tables import TABLES
 
 KULLBACK_1 = [
     [22, 11, 24, 2, 2, 7],
@@ -72,11 +72,10 @@ def simulate(generator, customers=300, groups=2, size=4, own=20.0, share=None, s
 
 
 def test_homogeneity_as_printed_by_kullback_kupperman_and_ku():
-    result = independence_test(np.array([[KULLBACK_1, KULLBACK_2]]), support="all")
+    result = independence_test(np.array([[KULLBACK_1, KULLBACK_2]]))
     assert round(result.g2, 3) == 160.961
-    assert result.df == 30
-    # one move was never made in either table: it can show no difference
-    assert independence_test(np.array([[KULLBACK_1, KULLBACK_2]])).df == 29
+    # printed with 30; one move was never made in either table, so it can show no difference
+    assert result.df == 30 - 1
 
 
 def test_rain_remembers_a_second_day(shared_data):
@@ -145,7 +144,7 @@ def test_a_change_is_found_by_chance_no_more_often_than_stated():
         points = markov_tests.change_points(
             counts_frame(counts, "period"), n_permutations=99, seed=seed
         )
-        found.append(points["chosen"].any())
+        found.append((points["p_value"] <= 0.05).any())
     assert np.mean(found) <= 0.11
 
 
@@ -154,19 +153,23 @@ def test_a_change_is_found_by_chance_no_more_often_than_stated():
 
 def test_a_planted_difference_is_found_in_its_cells():
     counts = simulate(np.random.default_rng(1), 1500, groups=3, shift=0.15)
-    table = markov_tests.homogeneity_test(counts_frame(counts))
-    assert list(table.columns[:7]) == COLUMNS
+    frame = counts_frame(counts)
+    table = corrected(lambda: markov_tests.homogeneity_test(frame))
+    assert list(table.columns[:7]) == TABLES["markov_tests"]
     assert table["segment"].tolist() == ["all", "0", "1", "2"]
     assert table.loc[0, "p_value"] == 0.001
     assert table.loc[3, "q_value"] <= 0.01
     assert (table["effect"] > table["effect_by_chance"])[[0, 3]].all()
-    moved = markov_tests.moved_cells(counts_frame(counts), group="segment")
+    moved = markov_tests.moved_cells(frame, "segment")
     first = moved[(moved["segment"] == 2) & (moved["q_value"] <= 0.01)]
+    assert first.set_index("to_stage")["verdict"].to_dict() == {"s0": "higher", "s3": "lower"}
+    assert (first["lower"] <= first["probability"]).all()
+    assert (first["probability"] <= first["upper"]).all()
     assert set(zip(first["from_stage"], first["to_stage"], strict=True)) == {
         ("s0", "s0"),
         ("s0", "s3"),
     }
-    np.testing.assert_allclose(first.set_index("to_stage")["effect"]["s0"], 0.15, atol=0.05)
+    np.testing.assert_allclose(first.set_index("to_stage")["difference"]["s0"], 0.15, atol=0.05)
 
 
 def test_a_planted_change_is_dated():
@@ -176,9 +179,10 @@ def test_a_planted_change_is_dated():
     thin += [generator.binomial(after.astype(int), 0.25) for _ in range(4)]
     counts = np.concatenate(thin, axis=1)
     frame = counts_frame(counts, "period")
-    points = markov_tests.change_points(frame)
-    assert points.loc[points["chosen"], "period"].tolist() == [4]
-    assert markov_tests.stationarity_test(frame).loc[0, "p_value"] <= 0.005
+    tests = corrected(lambda: markov_tests.stationarity_test(frame))
+    assert tests.loc[0, "p_value"] <= 0.005
+    found = markov_tests.dated_change(markov_tests.change_points(frame), tests).iloc[0]
+    assert (found["period"], found["verdict"]) == (4, "change")
 
 
 def changing(seed: int, shift: float, customers: int = 400) -> pd.DataFrame:
@@ -190,10 +194,10 @@ def changing(seed: int, shift: float, customers: int = 400) -> pd.DataFrame:
 
 def test_a_sure_change_has_one_date_and_its_interval():
     points = markov_tests.change_points(changing(3, 0.2))
-    found = points[points["chosen"]].iloc[0]
+    found = points.loc[points["z"].abs().idxmax()]
     assert points.loc[points["plausible"], "period"].tolist() == [4]
-    assert 0.14 < abs(found["after"] - found["before"]) < 0.26
-    assert found["lower"] < found["after"] - found["before"] < found["upper"]
+    assert 0.14 < abs(found["share_after"] - found["share_before"]) < 0.26
+    assert found["lower"] < found["share_after"] - found["share_before"] < found["upper"]
     assert found["lower"] * found["upper"] > 0
 
 
@@ -211,9 +215,25 @@ def test_the_plausible_dates_hold_the_planted_one():
 
 def test_the_surest_date_is_one_test_among_others():
     points = markov_tests.change_points(changing(3, 0.2))
-    row = markov_tests.change_test(points).iloc[0]
+    row = markov_tests.stationarity_test(changing(3, 0.2)).iloc[1]
     assert (row["test"], row["p_value"]) == ("change", points["p_value"].min())
     assert row["statistic"] == points["z"].abs().max()
+
+
+@pytest.mark.parametrize(
+    ("date", "together", "verdict"),
+    [(0.001, 0.01, "change"), (0.04, 0.2, "hint"), (0.2, 0.01, "drift"), (0.2, 0.2, "none")],
+)
+def test_a_date_is_a_change_only_where_the_page_bears_it(date, together, verdict):
+    # its own p-value allowed for the search of a date, not for the other tests
+    points = markov_tests.change_points(changing(3, 0.2))
+    tests = pd.DataFrame(
+        {"test": ["change", "stationarity"], "segment": "all", "q_value": [date, together]}
+    )
+    found = markov_tests.dated_change(points, tests).iloc[0]
+    assert (found["verdict"], found["q_value"], found["q_together"]) == (verdict, date, together)
+    assert found["difference"] == found["share_after"] - found["share_before"]
+    assert found["first"] <= found["period"] <= found["last"]
 
 
 def chains_with_memory(generator, weight: float, customers: int = 400) -> pd.DataFrame:
@@ -260,6 +280,19 @@ def test_a_history_that_the_last_stage_already_tells_gains_nothing():
     row = markov_tests.order_test(grams).iloc[0]
     assert row["df"] == 0
     assert row["order"] == 1
+    tests = corrected(lambda: markov_tests.order_test(grams))
+    assert markov_tests.memory(tests)["verdict"].tolist() == ["no choice"]
+
+
+def test_what_memory_helps_follows_the_customers_held_out():
+    rows = {"test": ["order 2 against 1", "order 3 against 2"], "df": 4, "q_value": 0.0001, "n": 9}
+    held_out = {"held_out_gain": [0.02, 0.01], "held_out_lower": [0.01, -0.01]}
+    tests = pd.DataFrame(rows | held_out | {"held_out_upper": 0.03})
+    found = markov_tests.memory(tests)
+    assert found["verdict"].tolist() == ["helps", "does not help"]
+    assert found[["longer", "shorter"]].to_numpy().tolist() == [[2, 1], [3, 2]]
+    with pytest.raises(Unanswerable, match="three stages"):
+        markov_tests.memory(tests[:0])
 
 
 # ---- properties
@@ -288,9 +321,15 @@ def test_total_variation_is_the_share_that_goes_elsewhere():
 
 
 def test_families_are_corrected_together():
-    counts = counts_frame(simulate(np.random.default_rng(8), groups=2))
-    one = markov_tests.homogeneity_test(counts)
-    joined = markov_tests.as_family(one, one, one.assign(p_value=1.0))
+    one = markov_tests.homogeneity_test(counts_frame(simulate(np.random.default_rng(8), groups=2)))
+    everybody = counts_frame(simulate(np.random.default_rng(8))).assign(segment="all")
+    joined = corrected(
+        lambda: one,
+        lambda: markov_tests.homogeneity_test(everybody),  # cannot be answered: left out
+        lambda: one.assign(p_value=1.0),
+    )
+    assert len(joined) == 2
+    assert corrected(lambda: markov_tests.homogeneity_test(everybody)).empty
     np.testing.assert_allclose(joined["q_value"], stats.false_discovery_control(joined["p_value"]))
 
 
@@ -299,11 +338,13 @@ def test_one_group_alone_has_nothing_to_be_compared_with():
     result = independence_test(counts)
     assert result.df == 0
     assert np.isnan(result.p_value)
-    assert markov_tests.change_points(counts_frame(counts, "period")).empty
+    for question in (markov_tests.change_points, markov_tests.stationarity_test):
+        with pytest.raises(Unanswerable, match="two stages"):
+            question(counts_frame(counts, "period"))
+    with pytest.raises(Unanswerable, match="tell these groups"):
+        markov_tests.moved_cells(counts_frame(counts), "segment")
 
 
 def test_tables_of_another_form_are_refused():
     with pytest.raises(ParameterError, match="count them by segment"):
-        markov_tests.homogeneity_test(pd.DataFrame({"from_stage": [], "to_stage": [], "n": []}))
-    with pytest.raises(ParameterError, match="ngrams"):
-        markov_tests.order_test(pd.DataFrame({"to_stage": [], "n": []}))
+        markov_tests.homogeneity_test(pd.DataFrame({"segment": [], "n": []}))

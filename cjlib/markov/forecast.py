@@ -101,31 +101,28 @@ def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
     """
     both = pd.concat([table.assign(stage=ALL), table])
     both = both.assign(
-        error_rate=(both["expected"] - both["observed"]).abs(),
-        naive_rate=(both["naive"] - both["observed"]).abs(),
-        coverage=both["observed"].between(both["lower"], both["upper"]),
-        band_rate=both["upper"] - both["lower"],
         cells=1,
+        inside=both["observed"].between(both["lower"], both["upper"]),
+        error=(both["expected"] - both["observed"]).abs(),
+        naive_error=(both["naive"] - both["observed"]).abs(),
+        width=both["upper"] - both["lower"],
     )
     past, ahead = (
-        part.groupby("stage", sort=False)[
-            ["cells", "coverage", "error_rate", "naive_rate", "band_rate", "observed", "expected"]
-        ].sum()
+        part.groupby("stage", sort=False).sum(numeric_only=True)
         for part in (both[both["kind"] == BACK_TEST], both[both["kind"] != BACK_TEST])
     )
-    score = past[["cells", "coverage", "error_rate", "naive_rate"]].astype(float)
-    no_better = score["error_rate"] >= score["naive_rate"]
-    score["coverage"] /= score["cells"]
-    failed = no_better & (score["coverage"] <= FAR_OFF)
-    failed |= failed.get(ALL, False)
-    score[["error_rate", "naive_rate"]] = score[["error_rate", "naive_rate"]].div(
-        past["observed"], axis=0
-    )
-    return score.assign(
-        cells=past["cells"],
-        band_rate=ahead["band_rate"] / ahead["expected"],
-        verdict=np.select([failed, no_better], ["failed", "no better"], "better"),
-    ).reset_index()
+    coverage, no_better = past["inside"] / past["cells"], past["error"] >= past["naive_error"]
+    failed = no_better & (coverage <= FAR_OFF)
+    failed |= failed.head(1).any()  # as a whole
+    score = {
+        "cells": past["cells"],
+        "coverage": coverage,
+        "error_rate": past["error"] / past["observed"],
+        "naive_rate": past["naive_error"] / past["observed"],
+        "band_rate": (ahead["width"] / ahead["expected"]).reindex(past.index),
+        "verdict": np.select([failed, no_better], ["failed", "no better"], "better"),
+    }
+    return pd.DataFrame(score).rename_axis("stage").reset_index()
 
 
 def forecast_from(

@@ -163,7 +163,7 @@ def after_silence(counts: pd.DataFrame, inactivity: dt.timedelta) -> pd.DataFram
     """
     width = inactivity / pd.Timedelta(days=1) / SILENCE_BANDS
     bands, parts = np.arange(SILENCE_BANDS), []
-    for stage, part in counts.groupby("stage", sort=True):
+    for stage, part in counts.astype({"n": float}).groupby("stage", sort=True):
         sums = part.pivot_table(["n", "days"], "band", "next_stage", "sum", fill_value=0.0)
         sums = sums.reindex(range(SILENCE_BANDS + 1), fill_value=0.0)[::-1].cumsum()[::-1]
         n, days = sums["n"].to_numpy(), sums["days"].to_numpy()

@@ -95,7 +95,7 @@ def histories(log, order: int) -> pd.DataFrame:
         With fewer than three stages, or where no journey is so long.
     """
     runs = ngram_counts(log.visits, order, by=["bucket"]).to_pandas()
-    stages = {*runs[f"stage_{order}"], *runs["to_stage"]} - {LOST}
+    stages = set(runs.drop(columns=["bucket", "n"]).to_numpy().ravel()) - {LOST}
     if len(stages) < 3:
         raise Unanswerable("with fewer than three stages the one before the last tells nothing new")
     return runs
