@@ -38,9 +38,8 @@ def test_land_of_oz_as_printed_by_kemeny_snell_and_thompson():
     mean = np.stack([expected_cost(OZ, once, [[j]], again=True)[:, 0] for j in range(3)], axis=1)
     printed = [[2.5, 4, 10 / 3], [8 / 3, 5, 8 / 3], [10 / 3, 4, 2.5]]
     np.testing.assert_allclose(mean, printed, rtol=1e-13)
-    np.testing.assert_allclose(
-        1 / np.diagonal(mean), [0.4, 0.2, 0.4], rtol=1e-13
-    )  # in the long run
+    in_the_long_run = 1 / np.diagonal(mean)
+    np.testing.assert_allclose(in_the_long_run, [0.4, 0.2, 0.4], rtol=1e-13)
     # the variance as the sum of squared surprises along the way
     variance = np.empty_like(OZ)
     for j in range(3):

@@ -44,8 +44,9 @@ def inside(ax) -> bool:
     figure = ax.figure
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()
-    written = [*ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label, ax.yaxis.label]
-    boxes = [text.get_window_extent() for text in written]
+    written = [*ax.get_xticklabels(), *ax.get_yticklabels(), ax.title, ax.xaxis.label]
+    shown = [text for text in written if text.get_visible() and text.get_text()]
+    boxes = [text.get_window_extent() for text in shown]
     return all(
         b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for b in boxes
     )

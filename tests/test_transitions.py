@@ -1,4 +1,4 @@
-"""Moves between stages: who is counted, what a purchase is, which groups and directions there are."""
+"""Moves between stages: who is counted, what a purchase is, which groups and ways there are."""
 
 from types import SimpleNamespace
 
