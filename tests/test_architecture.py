@@ -24,7 +24,7 @@ LAYERS = [
     {"log"},
     {"log_profile", "drafts"},
     {"plots", "tables"},
-    {"journey_map"},
+    {"journey_map", "survival"},
     {"markov"},
     {"segments", "attribution"},
     {"churn"},

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
 from cjlib.markov import markov_tests
@@ -44,7 +45,8 @@ def starts_and_moves(demo) -> tuple[TransitionData, np.ndarray]:
     target = visits.loc[seen, "next_stage"].map(place).to_numpy()
     np.add.at(moves, (customer[seen], origin[seen], target), 1)
     kind = visits.groupby("customer_id")["kind"].first().reindex(ids).to_numpy()
-    return TransitionData.from_arrays(moves, starts, NAMES), kind
+    counts = sparse.csr_array(np.hstack([starts, moves.reshape(len(ids), -1)]))
+    return TransitionData(tuple(NAMES), counts, ids), kind
 
 
 def test_the_planted_matrices_lie_inside_the_intervals_at_the_nominal_rate():

@@ -96,8 +96,6 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
             if not reset and X.states != self.states_:
                 raise ParameterError("the data's states differ from those the mixture learned")
             return X
-        if isinstance(X, tuple) and len(X) == 2:
-            return TransitionData.from_arrays(*X)
         if not (isinstance(X, list) and X and all(isinstance(x, (str, list, tuple)) for x in X)):
             X = validate_data(self, X, dtype=None, reset=reset)
         return TransitionData.from_sequences(X, None if reset else self.states_)
@@ -107,7 +105,7 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : TransitionData, (moves, starts), list of sequences or array (n_sequences, length)
+        X : TransitionData, list of sequences or array (n_sequences, length)
             One entry per customer.
         y : None
             Ignored.
@@ -248,10 +246,6 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return _responsibilities(self._data(X).counts, self.weights_, self._logs)[1]
 
-    def score(self, X, y=None) -> float:
-        """Return the mean log-likelihood per customer, in nats."""
-        return float(self.score_samples(X).mean())
-
     def predict_proba(self, X) -> np.ndarray:
         """Return the probability of each chain given each customer's journeys, shape (N, C)."""
         check_is_fitted(self)
@@ -301,7 +295,7 @@ def choose_components(
 
     Parameters
     ----------
-    X : TransitionData, (moves, starts) or sequences
+    X : TransitionData or sequences
         As in `MarkovMixture.fit`.
     candidates : sequence of int
         Numbers of chains.

@@ -38,20 +38,6 @@ class TransitionData:
         return TransitionData(self.states, self.counts[rows], self.customers[rows])
 
     @classmethod
-    def from_arrays(
-        cls, moves: np.ndarray, starts: np.ndarray, states: Sequence[Hashable] | None = None
-    ) -> "TransitionData":
-        """Return the data of dense arrays: moves (N, S, S) and starts (N, S)."""
-        moves, starts = np.asarray(moves), np.asarray(starts)
-        if moves.ndim != 3 or starts.shape != moves.shape[:2]:
-            raise ParameterError(
-                f"moves (N, S, S) and starts (N, S) do not fit: {moves.shape}, {starts.shape}"
-            )
-        flat = np.hstack([starts, moves.reshape(len(moves), -1)]).astype(float)
-        names = tuple(range(starts.shape[1])) if states is None else tuple(states)
-        return cls(names, sparse.csr_array(flat), np.arange(len(moves)))
-
-    @classmethod
     def from_sequences(
         cls, sequences: Iterable[Sequence[Hashable]], states: Sequence[Hashable] | None = None
     ) -> "TransitionData":

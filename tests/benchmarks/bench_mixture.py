@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
 from cjlib.markov.mixture import MarkovMixture, TransitionData
@@ -40,7 +41,8 @@ def main() -> None:
     customers = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     moves, starts, kind = journeys(customers)
     begun, busy = time.perf_counter(), time.process_time()
-    data = TransitionData.from_arrays(moves, starts)
+    counts = sparse.csr_array(np.hstack([starts, moves.reshape(customers, -1)]))
+    data = TransitionData(tuple(range(STAGES + 1)), counts, np.arange(customers))
     model = MarkovMixture(4).fit(data)
     seconds, busy = time.perf_counter() - begun, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
