@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib.attribution.attribution import attribute
 from cjlib.plots import flow as plots_flow
 
 pytestmark = pytest.mark.usefixtures("canvas")
@@ -26,22 +25,6 @@ def test_an_end_is_a_loss_before_the_purchase_alone():
     assert all(text.get_bbox_patch().get_facecolor()[:3] == (1, 1, 1) for text in ends)
     assert all(text.zorder > ax.patches[0].zorder for text in ends)
     assert ax.get_title(loc="left") == "Flow"
-
-
-def test_credit_is_a_range_with_three_models_named_and_one_dot_where_they_agree():
-    frame = pd.DataFrame({"path": [["a", "b"], ["b"]], "conversions": [6, 3], "nulls": 1})
-    table = attribute(frame)
-    _, ax = plt.subplots()
-    plots_flow.attribution_ranges(table, ax=ax)
-    named = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert named == ["all models", "first touch", "last touch", "removal effect"]
-    spans = {tuple(np.round(one[:, 0], 9)) for one in ax.collections[0].get_segments()}
-    shares = table.groupby("level")["share"].agg(["min", "max"]).round(9)
-    assert spans == set(shares.itertuples(index=False, name=None))
-    alike = attribute(pd.DataFrame({"path": [["a"], ["b"]], "conversions": [6, 3], "nulls": 0}))
-    _, ax = plt.subplots()
-    plots_flow.attribution_ranges(alike, ax=ax)
-    assert ax.get_legend() is None
 
 
 def test_forecasts_name_their_axis_and_what_failed_is_not_drawn_as_coming():

@@ -1,1 +1,19 @@
-"""What each channel or touchpoint contributes to the purchases."""
+"""What each channel or touchpoint contributes to the purchases, by any rules side by side."""
+
+from cjlib.attribution.credit import attribute, credit_range
+from cjlib.attribution.removal_effect import RemovalEffect
+from cjlib.attribution.rules import Position, TimeDecay, first_touch, last_touch, linear, shapley
+from cjlib.attribution.touch_paths import touch_paths
+
+__all__ = [
+    "Position",
+    "RemovalEffect",
+    "TimeDecay",
+    "attribute",
+    "credit_range",
+    "first_touch",
+    "last_touch",
+    "linear",
+    "shapley",
+    "touch_paths",
+]

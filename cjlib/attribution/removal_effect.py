@@ -4,195 +4,156 @@ A Markov chain of order k walks over the last k touches of a path, from the star
 to nothing. Removing a level sends everyone who reaches it to nothing; its removal effect is the
 relative loss in the probability of a purchase (E. Anderl et al., Mapping the customer journey,
 International Journal of Research in Marketing 33, 2016). Other implementations simulate this; here
-the probabilities solve :math:`v = Qv + r` exactly, for all levels at once.
+one solve gives the expected visits :math:`N = (I - Q)^{-1}`. Without the states A that hold a
+level they are :math:`N - N_{\cdot A} N_{AA}^{-1} N_{A\cdot}`, by the inverse of a block matrix.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
-from scipy.sparse.linalg import splu
 
-from cjlib.attribution.touch_paths import TouchPaths
-
-DENSE = 64  # states up to which a plain array is faster than a sparse one
-TABLE = 1 << 22  # cells up to which counting into a table is faster than sorting
-SWEEPS = 2_000  # then factorise: the chain hardly ever ends
-PRECISION = 1e-14
+from cjlib.attribution.touch_paths import NONE
+from cjlib.errors import ParameterError
+from cjlib.markov.absorption import solve_walk
 
 
 @dataclass(frozen=True)
 class RemovalEffect:
-    """Removal effects and what their intervals need.
-
-    Attributes
-    ----------
-    effect : ndarray, shape (L,)
-        By level, between 0 and 1; the relative loss in the probability of a purchase.
-    probability : ndarray, shape (L + 1,)
-        Of a purchase from the start: with every level, then without each.
-    by_bucket : ndarray, shape (B, L + 1), or None
-        ``probability`` as a sum over buckets, to first order: what each bucket of customers
-        contributes to it. Resampling the rows gives intervals without solving again.
-    """
-
-    effect: np.ndarray
-    probability: np.ndarray
-    by_bucket: np.ndarray | None
-
-
-def removal_effect(
-    paths: TouchPaths, order: int = 1, buckets: np.ndarray | None = None
-) -> RemovalEffect:
-    """Solve the chain of order ``order`` with every level and without each.
-
-    Paths without a touch take no part. Touches are not merged: a level twice in a row is a step
-    from the level to itself.
+    """Share the purchases in proportion to the removal effects of the levels.
 
     Parameters
     ----------
-    paths : TouchPaths
     order : int
         How many of the last touches decide the next step, 1 or more. The first touches of a path
-        are states of their own (fewer touches are known then).
-    buckets : ndarray of int, optional
-        The buckets to return contributions for; none by default.
+        are states of their own (fewer touches are known then). Touches are not merged: a level
+        twice in a row is a step from the level to itself.
+    """
+
+    order: int = 1
+
+    def __post_init__(self):
+        if self.order < 1:
+            raise ParameterError(f"order: {self.order!r} touches of memory; write 1 or more")
+
+    def totals(self, paths: pd.DataFrame, touches: pd.DataFrame) -> tuple[np.ndarray, Callable]:
+        """Return totals by bucket, and the function from their sum to the credit.
+
+        Parameters
+        ----------
+        paths : DataFrame
+            path, bucket (0 to B - 1), conversions, value, nulls.
+        touches : DataFrame
+            Of `touches_of`, with L levels.
+
+        Returns
+        -------
+        totals : ndarray, shape (B, L + 5)
+            Probabilities of a purchase with all levels and without each, to first order what a
+            bucket adds to them; purchases and value with a touch before, and without.
+        credit : callable
+            From totals (..., L + 5) to purchases and value by level, shape (..., 2, L). The value
+            follows the purchases.
+        """
+        levels = touches["level"].cat.categories
+        touched = paths["path"].map(len).to_numpy() > 0
+        ends = paths[["conversions", "value"]].to_numpy(float)
+        with_touch, without = (
+            pd.DataFrame(ends * kept[:, None]).groupby(paths["bucket"].to_numpy()).sum()
+            for kept in (touched, ~touched)
+        )
+        chances = purchase_probabilities(paths, touches[touched[touches["path"]]], self.order)
+
+        def credit(totals: np.ndarray) -> np.ndarray:
+            chances, with_touch, without = np.split(totals, [-4, -2], axis=-1)
+            share = np.nan_to_num(shares_of(removal_effects(chances)))
+            credited = share[..., None, :] * with_touch[..., None]
+            credited[..., levels == NONE] += without[..., None]
+            return credited
+
+        return np.column_stack([chances, with_touch, without]), credit
+
+
+def shares_of(credit: np.ndarray) -> np.ndarray:
+    """Divide credits by their sum over the last axis; NaN where that is 0."""
+    total = credit.sum(axis=-1, keepdims=True)
+    return np.divide(credit, total, out=np.full_like(credit, np.nan), where=total > 0)
+
+
+def removal_effects(chances: np.ndarray) -> np.ndarray:
+    """Return the relative loss (..., L) from probabilities with all levels and without each."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(np.nan_to_num(1 - chances[..., 1:] / chances[..., :1]), 0, 1)
+
+
+def purchase_probabilities(
+    paths: pd.DataFrame, touches: pd.DataFrame, order: int = 1
+) -> np.ndarray:
+    """Solve the chain of order `order` with every level and without each.
+
+    Parameters
+    ----------
+    paths, touches : DataFrame
+        As in `RemovalEffect.totals`; the touches of those paths that have some.
+    order : int
 
     Returns
     -------
-    RemovalEffect
+    ndarray, shape (B, L + 1)
+        Adds up over the buckets to the probabilities of a purchase from the start: with all levels,
+        then without each. Resampling the rows gives intervals without solving again.
 
     Notes
     -----
-    With expected visits g and probabilities v, the probability of a purchase moves by
-    :math:`g_i (v_j - v_i) / n_i` per further step from i to j (the adjoint of the linear system),
-    which is what ``by_bucket`` adds up.
+    With expected visits g and probabilities v of a purchase, the probability from the start moves
+    by :math:`g_i (v_j - v_i) / n_i` per further step from i to j of the n seen from i (the adjoint
+    of the linear system).
     """
-    levels = len(paths.levels)
-    codes, heads = paths.codes, paths.offsets[:-1]
-    touched = ~paths.untouched
-    heads, tails = heads[touched], paths.offsets[1:][touched] - 1
-    ended = (paths.conversions + paths.nulls)[touched]
-    if not ended.sum():
-        none = None if buckets is None else np.zeros((len(buckets), levels + 1))
-        return RemovalEffect(np.zeros(levels), np.full(levels + 1, np.nan), none)
+    levels, buckets = len(touches["level"].cat.categories), int(paths["bucket"].max()) + 1
+    if touches.empty:
+        return np.zeros((buckets, levels + 1))
+    path, level, place = touches["path"].to_numpy(), touches["level"].cat.codes, touches["place"]
+    level, place = level.to_numpy(np.int64), place.to_numpy()
+    last = place == touches["length"] - 1
 
-    # A state is the last `order` touches as digits of base L + 1; 0 stands for "not yet".
-    base = levels + 1
-    state, place = codes + 1, paths.place if order > 1 else None
-    for back in range(1, order):
-        state = state.copy()
-        state[back:] += np.where(place[back:] >= back, codes[:-back] + 1, 0) * base**back
-    if order > 1:
-        digits, state = _compact(state, base**order)
-        state += 1  # 0 is the start
-    else:  # every level occurs
-        digits = np.arange(1, base)
-    size = len(digits) + 1
-    before = np.empty_like(state)
-    before[1:] = state[:-1]
-    before[heads] = 0
-    step = np.multiply(before, base, out=before)
-    step += codes  # where one is, and the next touch: that decides the next state
-    following = np.zeros(size * base, dtype=np.int64)
-    following[step] = state
-    weight = np.repeat(paths.conversions + paths.nulls, paths.lengths)
-    times = np.bincount(step, weight, size * base)
-    steps = np.flatnonzero(times)
-    source, target, times = steps // base, following[steps], times[steps]
-    at_end = state[tails]
-    left = np.bincount(source, times, size) + np.bincount(at_end, ended, size)
-    left[left == 0] = 1.0  # states of paths that never happened lead nowhere
-    bought = np.bincount(at_end, paths.conversions[touched], size) / left
+    def before(state: np.ndarray) -> np.ndarray:
+        return np.where(place == 0, 0, np.roll(state, 1))  # 0 is the start
 
-    holds = np.zeros((size, base), dtype=bool)  # column 0: nothing removed
-    rest = digits
-    for _ in range(order):
-        holds[np.arange(1, size), rest % base] = True
-        rest = rest // base
-    holds[:, 0] = False
-    chance = times / left[source]
-    if size <= DENSE:
-        chain = np.zeros((size, size))
-        chain[source, target] = chance
-    else:
-        chain = sparse.csr_array((chance, (source, target)), shape=(size, size))
-    value = _solve(chain, bought, ~holds)
-    probability = value[0]
-    with np.errstate(invalid="ignore"):
-        effect = np.clip(np.nan_to_num(1 - probability[1:] / probability[0]), 0, 1)
+    state = np.zeros_like(level)
+    for _ in range(order):  # what came before, and this touch
+        state = pd.factorize(before(state) * levels + level)[0] + 1
+    size = state.max() + 1
+    holds = np.zeros((size, levels + 1), bool)  # column 0: nothing is removed
+    for back in range(order):
+        known = np.flatnonzero(place >= back)
+        holds[state[known], level[known - back] + 1] = True
 
-    by_bucket = None
-    if buckets is not None:
-        begin = np.zeros(size)
-        begin[0] = 1.0
-        reach = _solve(chain.T, begin, ~holds) / left[:, None]
-        owner = np.searchsorted(buckets, paths.bucket)
+    # a path is its steps from touch to touch, and one more to a purchase (1) or to nothing (0)
+    bought, nothing = size, size + 1
+    times = paths[["conversions", "nulls"]].to_numpy(float)[path]
+    source = np.concatenate([before(state), state[last], state[last]])
+    ends = np.repeat([bought, nothing], last.sum())
+    weight = np.concatenate([times.sum(axis=1), *times[last].T])
+    owner = paths["bucket"].to_numpy()[np.concatenate([path, path[last], path[last]])]
+    which, step = pd.factorize(source * (size + 2) + np.concatenate([state, ends]))
+    seen = sparse.coo_array((weight, (owner, which)), shape=(buckets, len(step))).tocsr()
+    start, goal = np.divmod(step, size + 2)
+    left = np.bincount(start, seen.sum(axis=0), size)
+    chain = np.zeros((size + 2, size + 2))
+    chain[start, goal] = seen.sum(axis=0) / left[start]
+    inner, leaving = chain[:size, :size], chain[:size, size:].sum(axis=1)
+    visits = solve_walk(inner, leaving, np.eye(size))
+    value = visits @ chain[:size, bought]
 
-        def by(weights: np.ndarray, owners: np.ndarray, cells: np.ndarray, width: int):
-            shape = (len(buckets), width)
-            return sparse.csr_array((weights, (owners, cells)), shape=shape)
-
-        walks = by(weight, np.repeat(owner, paths.lengths), step, size * base)[:, steps]
-        ends = by(ended, owner[touched], at_end, size)
-        buys = by(paths.conversions[touched], owner[touched], at_end, size)
-        by_bucket = (
-            probability / len(buckets)
-            + walks @ (reach[source] * (value[target] - value[source]))
-            + buys @ reach
-            - ends @ (reach * value)
-        )
-    return RemovalEffect(effect, probability, by_bucket)
-
-
-def _compact(ids: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct ids, sorted, and where each id stands among them (``numpy.unique``)."""
-    if size > TABLE:
-        return np.unique(ids, return_inverse=True)
-    present = np.zeros(size, dtype=bool)
-    present[ids] = True
-    distinct = np.flatnonzero(present)
-    position = np.zeros(size, dtype=np.int64)
-    position[distinct] = np.arange(len(distinct))
-    return distinct, position[ids]
-
-
-def _solve(chain: np.ndarray | sparse.sparray, known: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Solve ``x = chain x + known`` over the states kept, one column per set of them.
-
-    Sweeps over all columns at once, with the repeats of a state solved for; the sweeps stop when
-    the error left is below ``PRECISION`` by the rate at which they converge. A chain that hardly
-    ever ends is factorised instead.
-
-    Returns
-    -------
-    ndarray, shape (states, sets)
-        0 in the states left out.
-    """
-    stay = chain.diagonal()
-    once = 1 / np.maximum(1 - stay, np.finfo(float).tiny)
-    if isinstance(chain, np.ndarray):
-        matrix = once[:, None] * (chain - np.diag(stay))
-    else:
-        matrix = (sparse.diags_array(once) @ (chain - sparse.diags_array(stay))).tocsr()
-    keep = kept.astype(float)
-    start = (known * once)[:, None] * keep
-    found, moved = start, np.inf
-    for sweep in range(1, SWEEPS + 1):
-        following = matrix @ found
-        following *= keep
-        following += start
-        if sweep % 8 == 0:
-            change = np.abs(following - found).max()
-            rate = (change / moved) ** (1 / 8) if moved < np.inf else 1.0
-            scale = PRECISION * max(1.0, np.abs(following).max())
-            if change == 0 or (rate < 1 and change * rate <= scale * (1 - rate)):
-                return following
-            moved = change
-        found = following
-    result, chain = np.zeros(kept.shape), sparse.csr_array(chain)
-    for column in range(kept.shape[1]):
-        keep = np.flatnonzero(kept[:, column])
-        system = (sparse.eye_array(len(keep)) - chain[keep][:, keep]).tocsc()
-        result[keep, column] = splu(system).solve(known[keep])
-    return result
+    chances, moved = np.zeros(levels + 1), np.zeros((len(step), levels + 1))
+    for column, gone in enumerate(map(np.flatnonzero, holds.T)):
+        right = np.column_stack([value, visits])[gone]
+        block = np.linalg.solve(visits[np.ix_(gone, gone)], right)
+        still = value - visits[:, gone] @ block[:, 0]
+        reach = visits[0] - visits[0, gone] @ block[:, 1:]
+        known = np.concatenate([still, [1.0, 0.0]])
+        chances[column] = still[0]
+        moved[:, column] = reach[start] / left[start] * (known[goal] - known[start])
+    return chances / buckets + seen @ moved

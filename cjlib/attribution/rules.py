@@ -1,73 +1,70 @@
-"""Credit by rule: how each simple attribution model shares one purchase among its touches.
+"""Credit by rule: how simple attribution models share one purchase among the touches before it.
 
-All six rules give every touch of a path a weight; the weights of a path add up to 1. They look at
-the paths that ended in a purchase alone, unlike the removal effect, which also learns from those
-that ended in nothing.
+A rule is a function from touches to weights. It is given one row per touch of all paths: ``path``
+(a number), ``level`` (a channel or touchpoint), ``place`` (0 for the first touch of the path) and
+``length`` (of the path); it returns one weight per row. Only the proportions within a path matter.
+A path that gets no weight at all is shared equally. Unlike the removal effect, rules learn nothing
+from paths that ended without a purchase.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-
-from cjlib.attribution.touch_paths import TouchPaths
-
-RULES = ("first", "last", "linear", "time_decay", "position", "shapley")
+import pandas as pd
 
 
-def touch_weights(
-    paths: TouchPaths, rule: str, *, half_life: float = 2.0, ends: float = 0.4
-) -> np.ndarray:
-    """Return the share of its path's purchases that each touch is credited with.
+def first_touch(touches: pd.DataFrame) -> pd.Series:
+    """Give all to the first touch."""
+    return touches["place"] == 0
 
-    Parameters
-    ----------
-    paths : TouchPaths
-    rule : {"first", "last", "linear", "time_decay", "position", "shapley"}
-        ``time_decay`` halves the credit with every ``half_life`` touches before the purchase (paths
-        carry the order of the touches, not their days). ``position`` gives ``ends`` to the first
-        and the last touch each and the rest in equal parts to those between; two touches share
-        equally. ``shapley`` is the Shapley value of the game in which a set of levels is worth the
-        purchases of the paths that need no other level.
-    half_life : float
-        Touches, of ``time_decay``.
-    ends : float
-        Share between 0 and 0.5, of ``position``.
 
-    Returns
-    -------
-    ndarray, shape (T,)
-        Adds up to 1 within each path that has a touch.
+def last_touch(touches: pd.DataFrame) -> pd.Series:
+    """Give all to the last touch."""
+    return touches["place"] == touches["length"] - 1
+
+
+def linear(touches: pd.DataFrame) -> np.ndarray:
+    """Give every touch the same."""
+    return np.ones(len(touches))
+
+
+def shapley(touches: pd.DataFrame) -> pd.Series:
+    """Give every level of a path the same, however often it was touched.
 
     Notes
     -----
-    The game behind ``shapley`` is a sum of unanimity games, one per path, so its value is known in
-    closed form at any number of levels: each path's purchases in equal parts to its distinct levels
-    (L. S. Shapley, A value for n-person games, 1953; K. Zhao et al., Shapley value methods for
-    attribution modeling in online advertising, arXiv 1804.05327). Nothing is sampled.
+    This is the Shapley value of the game in which a set of levels is worth the purchases of the
+    paths that need no other level. The game is a sum of unanimity games, one per path, so its value
+    is known in closed form (L. S. Shapley, A value for n-person games, 1953; K. Zhao et al.,
+    Shapley value methods for attribution modeling in online advertising, arXiv 1804.05327).
     """
-    row, place = paths.row, paths.place
-    length = paths.lengths[row]
-    back = length - 1 - place
-    if rule == "first":
-        return (place == 0).astype(float)
-    if rule == "last":
-        return (back == 0).astype(float)
-    if rule == "linear":
-        return 1 / length
-    if rule == "time_decay":
-        return _within_path(paths, 0.5 ** (back / half_life))
-    if rule == "position":
-        outer = (place == 0) | (back == 0)
-        between = (1 - 2 * ends) / np.maximum(length - 2, 1)
-        return np.where(length <= 2, 1 / length, np.where(outer, ends, between))
-    if rule == "shapley":
-        # the first touch of each level stands for it; further touches of the level add nothing
-        _, first = np.unique(row * (len(paths.levels) + 1) + paths.codes, return_index=True)
-        new = np.zeros(len(row))
-        new[first] = 1.0
-        return _within_path(paths, new)
-    raise ValueError(f"{rule!r} is none of {', '.join(RULES)}")
+    return ~touches.duplicated(["path", "level"])
 
 
-def _within_path(paths: TouchPaths, weights: np.ndarray) -> np.ndarray:
-    """Scale weights so that they add up to 1 in each path."""
-    total = np.bincount(paths.row, weights, minlength=len(paths.lengths))
-    return weights / total[paths.row]
+@dataclass(frozen=True)
+class TimeDecay:
+    """Halve the credit with every `half_life` touches that lie between a touch and the purchase.
+
+    Paths carry the order of the touches, not their days.
+    """
+
+    half_life: float = 2.0
+
+    def __call__(self, touches: pd.DataFrame) -> pd.Series:
+        """Return the weight of each touch."""
+        later = touches["length"] - 1 - touches["place"]
+        return 0.5 ** (later / self.half_life)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Give the share `ends` to the first and to the last touch each, the rest to those between."""
+
+    ends: float = 0.4
+
+    def __call__(self, touches: pd.DataFrame) -> np.ndarray:
+        """Return the weight of each touch."""
+        outer = first_touch(touches) | last_touch(touches)
+        between = (1 - 2 * self.ends) / (touches["length"] - 2).clip(lower=1)
+        weights = np.where(outer, self.ends, between)
+        return np.where(touches["length"] <= 2, 1.0, weights)

@@ -1,6 +1,7 @@
 """Every picture of the notebooks: a tidy table in, an ax out."""
 
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
+from cjlib.plots.credit_ranges import credit_ranges
 from cjlib.plots.event_log import activity_curves, silence_lengths, touchpoint_reach
 from cjlib.plots.flow import forecast_panels, journey_flow
 from cjlib.plots.journey_map_picture import journey_map
@@ -33,6 +34,7 @@ __all__ = [
     "change_curve",
     "cluster_deviations",
     "count_maps",
+    "credit_ranges",
     "difference_heatmap",
     "forecast_panels",
     "heatmap",

@@ -1,4 +1,4 @@
-"""Pictures of customers under way: the flow between stages, who gets the credit, what comes."""
+"""Pictures of customers under way: the flow between stages, and what comes."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import shortened
 from cjlib.plots.charts import Label, new_axes
-from cjlib.plots.style import ACCENT, BAD, INK, MUTED, percent_axis
+from cjlib.plots.style import ACCENT, BAD, INK, MUTED
 
 LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
 FAINT = 0.02  # of that move: what is not drawn
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # over lines
-AGREE = 0.005  # share by which models may differ and still agree
 
 
 def journey_flow(
@@ -136,60 +135,6 @@ def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, te
 def _dark(color: str) -> bool:
     red, green, blue = to_rgb(color)
     return 0.3 * red + 0.59 * green + 0.11 * blue < 0.58
-
-
-def attribution_ranges(
-    table: pd.DataFrame,
-    *,
-    highlight: str = "markov_1",
-    label: Label = str,
-    levels: int = 12,
-    title: str = "Who gets the credit for the purchases",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the range of the models' shares per level, and three of them by name.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of ``attribute``, one dimension.
-    highlight : str
-        The model to draw large and to order by.
-    label : callable
-        From a level to what is shown.
-    levels : int
-        How many levels to show, the greatest by the highlighted model first.
-    title : str
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-        Where all models agree a level is one dot.
-    """
-    ax = plt.gca() if ax is None else ax
-    shares = table.pivot_table(index="level", columns="model", values="share")
-    shares = shares.sort_values(highlight, ascending=False, kind="stable").head(levels)
-    rows, least, most = np.arange(len(shares)), shares.min(axis=1), shares.max(axis=1)
-    ax.hlines(rows, least, most, color="#c3ccd4", linewidth=6, label="all models")
-    apart = (most - least >= AGREE).to_numpy()
-    for model, marker in (("first", "<"), ("last", ">")):
-        if model in shares and apart.any():
-            dots = shares[model].to_numpy()[apart]
-            ax.scatter(
-                dots, rows[apart], marker=marker, s=40, color=INK, label=f"{model} touch", zorder=4
-            )
-    order = highlight.removeprefix("markov_")
-    name = "removal effect" if order != highlight else highlight.replace("_", " ")
-    ax.scatter(shares[highlight], rows, s=52, color=ACCENT, label=name, zorder=5)
-    ax.set_yticks(rows, [shortened(label(level), 26) for level in shares.index])
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    ax.set(xlabel="share of all purchases", title=title, xlim=(0, None))
-    percent_axis(ax.xaxis)
-    if apart.any():
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-    return ax
 
 
 def forecast_panels(

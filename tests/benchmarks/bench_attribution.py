@@ -13,8 +13,8 @@ from time import perf_counter
 
 import pandas as pd
 
-from cjlib.attribution.removal_effect import removal_effect
-from cjlib.attribution.touch_paths import TouchPaths
+from cjlib.attribution.removal_effect import purchase_probabilities, removal_effects
+from cjlib.attribution.touch_paths import touches_of
 
 ROUNDS = 15
 SHARED = Path(__file__).resolve().parents[2].parent / "shared/data/attribution/PathData.csv"
@@ -28,13 +28,15 @@ def main(source: Path) -> None:
         print(f"ChannelAttribution is not installed; timing ours alone.\n{__doc__}")
     data = pd.read_csv(source)
     ours = data.rename(columns={"total_conversions": "conversions", "total_null": "nulls"})
-    ours = ours.rename(columns={"total_conversion_value": "value"})
+    ours = ours.rename(columns={"total_conversion_value": "value"}).assign(bucket=0)
 
     def exact(order):
-        touches = TouchPaths.from_frame(ours)
-        effect = removal_effect(touches, order).effect
+        paths = ours.assign(path=ours["path"].str.split(" > "))
+        touches = touches_of(paths)
+        effect = removal_effects(purchase_probabilities(paths, touches, order))[0]
         share = effect / effect.sum()
-        return touches.levels, share * touches.conversions.sum(), share * touches.value.sum()
+        levels = touches["level"].cat.categories
+        return levels, share * paths["conversions"].sum(), share * paths["value"].sum()
 
     def simulated(order, value="total_conversion_value"):
         return ChannelAttribution.markov_model(
