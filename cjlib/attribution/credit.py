@@ -17,9 +17,6 @@ from cjlib.attribution.touch_paths import NONE, OTHER, touches_of
 from cjlib.errors import Unanswerable
 from cjlib.uncertainty import resample
 
-AGREE = 0.005
-"""Share by which models may differ and still agree."""
-
 
 def attribute(
     paths: pd.DataFrame, rules: Mapping[str, Callable], *, seed: int = 0, n_resamples: int = 1000
@@ -68,7 +65,7 @@ def attribute(
             table.insert(2, "model", model)
             tables.append(table)
     if not tables:
-        raise Unanswerable("who gets the credit for the purchases: no two levels share any")
+        raise Unanswerable("no two channels or touchpoints share the credit for purchases")
     credit = pd.concat(tables, ignore_index=True)
     few = credit["conversions"].between(0, smallest, inclusive="neither")
     return credit.assign(value=credit["value"].mask(few))
@@ -161,8 +158,8 @@ def credit_range(credit: pd.DataFrame, dimension: str, log) -> pd.DataFrame:
     DataFrame
         A column named as the dimension, share (mean over the models), lowest_share and
         highest_share, lowest_model and highest_model, lower and upper (of any model's interval), n
-        (all purchases), verdict (``agree`` or ``differ``), and of touchpoints initiator and role;
-        by falling share, ``(other)`` and ``(none)`` last.
+        (all purchases), and of touchpoints initiator and role; by falling share, ``(other)`` and
+        ``(none)`` last.
 
     Raises
     ------
@@ -171,7 +168,7 @@ def credit_range(credit: pd.DataFrame, dimension: str, log) -> pd.DataFrame:
     """
     part = credit[credit["dimension"] == dimension]
     if part.empty:
-        raise Unanswerable(f"which {dimension} gets the credit for the purchases")
+        raise Unanswerable(f"no two {dimension}s share the credit for purchases")
     shares = part.pivot_table(index="level", columns="model", values="share")
     found = part.groupby("level").agg(
         share=("share", "mean"),
@@ -182,8 +179,6 @@ def credit_range(credit: pd.DataFrame, dimension: str, log) -> pd.DataFrame:
     )
     found["lowest_model"], found["highest_model"] = shares.idxmin(axis=1), shares.idxmax(axis=1)
     found["n"] = round(part["conversions"].sum() / len(shares.columns))
-    apart = found["highest_share"] - found["lowest_share"] >= AGREE
-    found["verdict"] = np.where(apart, "differ", "agree")
     if dimension == "touchpoint":
         known = log.dataset.touchpoints
         found["initiator"] = found.index.map({name: one.initiator for name, one in known.items()})

@@ -44,7 +44,7 @@ def touch_paths(log) -> pd.DataFrame:
         purchase before it.
     """
     if not (log.events.role == "before").any().execute():
-        raise Unanswerable("which touchpoints a purchase is owed to: it holds none from before one")
+        raise Unanswerable("nothing is recorded from before a purchase, so nothing has credit")
     smallest = log.dataset.privacy.smallest_group
     tables = [_paths(log, dimension, smallest).to_pandas() for dimension in DIMENSIONS]
     paths = pd.concat(dict(zip(DIMENSIONS, tables, strict=True)), names=["dimension", "row"])
