@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from cjlib.dataset import load_dataset
 from cjlib.runs.run import Request, report
 from tests.conftest import ROOT
 
@@ -51,27 +52,32 @@ def published(project, notebook):
     return {path.stem: pd.read_parquet(path) for path in (folder / "tables").glob("*.parquet")}
 
 
-def test_another_clusterer_groups_the_customers(project):
-    def other(source):
-        entries = re.compile(r"^methods = \{.*?^\}", re.DOTALL | re.MULTILINE)
-        density = 'methods = {"density": HDBSCAN(min_cluster_size=100)}'
-        return "from sklearn.cluster import HDBSCAN\n" + entries.sub(density, source)
+def replaced(name, entries):
+    """Return a change that writes a dictionary anew, and drops what is added to it."""
+    whole = re.compile(rf"^{name} = \{{.*?^\}}\n(?:{name} \|= .*\n)*", re.DOTALL | re.MULTILINE)
+    return lambda source: whole.sub(f"{name} = {entries}\n", source)
 
-    notebook = edit(project, "03", "methods = {", other)
+
+def added(line, after):
+    """Return a change that adds a line after the first that begins so."""
+    return lambda source: re.sub(rf"^{after}.*$", rf"\g<0>\n{line}", source, flags=re.MULTILINE)
+
+
+def test_another_clusterer_groups_the_customers(project):
+    clusterer = replaced("methods", '{"density": HDBSCAN(min_cluster_size=100)}')
+    importing = "from sklearn.cluster import HDBSCAN\n"
+    notebook = edit(project, "03", "methods = {", lambda source: importing + clusterer(source))
     tables = published(project, notebook)
     assert tables["segments"]["customer_id"].is_unique
-    assert "rfm" in set(tables["segment_profiles"]["segmentation"])
-    text = (project / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8")
-    assert "HDBSCAN" in text
+    assert {"rfm", "journey_type"} <= set(tables["segment_profiles"]["segmentation"])
 
 
 def test_one_more_candidate_is_evaluated_beside_the_others(project):
-    def more(source):
-        forest = '    "random forest": RandomForestClassifier(100, min_samples_leaf=20),\n'
-        source = source.replace("candidates = {\n", f"candidates = {{\n{forest}")
-        return "from sklearn.ensemble import RandomForestClassifier\n" + source
-
-    tables = published(project, edit(project, "05", "candidates = {", more))
+    forest = '    "random forest": RandomForestClassifier(100, min_samples_leaf=20),'
+    candidate = added(forest, r"candidates = \{")
+    importing = "from sklearn.ensemble import RandomForestClassifier\n"
+    notebook = edit(project, "05", "candidates = {", lambda source: importing + candidate(source))
+    tables = published(project, notebook)
     evaluation = tables["churn_evaluation"].set_index("model")
     assert 0.5 < evaluation.loc["random forest", "auc"] < 1
     assert evaluation["chosen"].sum() == 1
@@ -80,12 +86,20 @@ def test_one_more_candidate_is_evaluated_beside_the_others(project):
 
 
 def test_two_rules_alone_share_the_credit(project):
-    def fewer(source):
-        return re.sub(r'^    "(?!first"|linear").*\n', "", source, flags=re.MULTILINE)
-
-    tables = published(project, edit(project, "04", "rules = {", fewer))
+    rules = '{"first": attribution.first_touch, "linear": attribution.linear}'
+    tables = published(project, edit(project, "04", "rules = {", replaced("rules", rules)))
     credit = tables["attribution"]
     assert set(credit["model"]) == {"first", "linear"}
     assert set(credit["dimension"]) == {"channel", "touchpoint"}
     sums = credit.groupby(["dimension", "model"])["share"].sum()
     assert sums.to_numpy() == pytest.approx(1)
+
+
+def test_another_order_of_the_stages_is_kept_by_what_follows(project):
+    backwards = added("stages = stages[::-1]", r"stages = \[")
+    tables = published(project, edit(project, "04", "stages = [", backwards))
+    moves = tables["transitions"].query("segment == 'all'")
+    model = load_dataset("demo").stages.names
+    assert list(dict.fromkeys(moves["from_stage"])) == list(reversed(model))
+    assert moves.groupby("from_stage")["probability"].sum().to_numpy() == pytest.approx(1)
+    assert set(tables["stage_forecast"]["stage"]) <= set(model)
