@@ -222,7 +222,10 @@ class Report:
                 f"{self.notebook}: a notebook never shows customers by their ids; "
                 "leave out the column customer_id (report.publish may hold it)."
             )
-        note = f"The first {rows} of {len(table):,} rows." if len(table) > rows else ""
+        note = ""
+        if len(table) > rows:
+            counts = {"rows": rows, "all_rows": len(table)}
+            note = self.wording.sentence(shared_sentences()["first_rows"], counts)
         columns = table_texts(table.head(rows), self.wording)
         texts = {"html": html_table, "plain": plain_table}
         display({f"text/{k}": made(columns, caption, note) for k, made in texts.items()}, raw=True)
