@@ -1,7 +1,6 @@
 """Imports go one way, and the heavy doors are opened in one place each."""
 
 import ast
-import re
 from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
@@ -126,42 +125,3 @@ def test_connections_are_made_in_one_place():
         if isinstance(node, ast.Attribute) and node.attr == "connect"
     }
     assert calls == {"dataset"}
-
-
-def test_only_notebooks_hold_a_report():
-    takers = {
-        f"{name}.{node.name}"
-        for name, path in modules().items()
-        for node in statements(path)
-        if isinstance(node, ast.FunctionDef)
-        and "report" in {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
-    }
-    assert takers == set()
-
-
-READERS_SENTENCE = re.compile(
-    r"[A-Z*].*\w \w+ \w.*[.?!]"  # a sentence as it stands
-    r"|.*\w \{\w+\}.*|.*\{\w+\}\S* \w.*",  # or one to be filled
-    re.DOTALL,
-)
-SPEAK_TO_WHO_RUNS_A_COMMAND = {"cli", "drafts", "runs"}
-
-
-def readers_sentences(path: Path) -> set[str]:
-    """Return the texts of a module that read as sentences, docstrings and errors aside."""
-    nodes, passed = statements(path), set()
-    for node in nodes:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            passed.add(node.value)
-        elif isinstance(node, ast.Call):
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name.endswith("Error") or name == "Unanswerable":
-                passed |= set(ast.walk(node))
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and node not in passed]
-    return {each for each in texts if isinstance(each, str) and READERS_SENTENCE.fullmatch(each)}
-
-
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_sentences_for_readers_stand_in_notebooks_and_templates_alone(name):
-    if name.split(".")[0] not in SPEAK_TO_WHO_RUNS_A_COMMAND:
-        assert readers_sentences(modules()[name]) == set()

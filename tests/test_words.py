@@ -10,7 +10,7 @@ import cjlib
 
 FOLDER = Path(cjlib.__file__).parent
 MODULES = sorted(FOLDER.rglob("*.py"))
-ERRORS_ARE_WORDED_IN = {"_explain", "_check_limit", "verify"}
+ERRORS_ARE_WORDED_IN = {"_explain", "_explained", "_check_limit", "verify"}
 """Functions that word what others raise: of a dataset file, a log and an executed notebook."""
 TOLD_ELSEWHERE = {"progress", "echo", "secho", "warn", "warning", "info", "debug", "error"}
 """What is called with words for whoever runs a report: its progress, its log and its warnings."""
