@@ -4,8 +4,6 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 
