@@ -32,8 +32,9 @@ _KINDS = {  # the first kind with a word of the column's name
         *("coverage", "accuracy", "incidence"),
     },
     "days": {"days", "stay"},
+    "merit": {"auc", "brier", "ece", "loss", "error"},
     "feeling": {"sentiment", "feeling"},
-    "money": {"value", "profit", "revenue"},
+    "money": {"value", "profit", "revenue", "cost"},
 }
 _LABELLED = {"stage", "outcome", "exit", "touchpoint", "channel", "topic"}
 _LIMIT = re.compile(r"(^|_)(lower|upper)$")
@@ -47,8 +48,8 @@ def kind_of(name: str) -> str:
     Returns
     -------
     str
-        One of ``p-value``, ``points`` (a difference of shares), ``share``, ``days``, ``feeling``,
-        ``money``, or ``number``. ``churn_lower`` is what ``churn`` is.
+        One of ``p-value``, ``points`` (a difference of shares), ``share``, ``days``, ``merit`` (of
+        a score), ``feeling``, ``money``, or ``number``. ``churn_lower`` is what ``churn`` is.
     """
     words = set(re.findall(r"[a-z]+", _LIMIT.sub("", str(name).lower())))
     return next((kind for kind, known in _KINDS.items() if known & words), "number")
@@ -113,6 +114,7 @@ _FORMS: dict[str, Callable[[float], tuple[str, str]]] = {
     "points": lambda share: (f"{100 * share:+.1f}", "points"),
     "share": _share,
     "days": _days,
+    "merit": lambda merit: (f"{merit:.3f}", ""),
     "feeling": lambda feeling: (f"{feeling:+.2f}", ""),
     "money": lambda value: (f"{value:{',.0f' if abs(value) >= 100 else ',.2f'}}", ""),
     "number": _number,

@@ -9,16 +9,23 @@ from cjlib.churn.actions import (
     CONTACT,
     GONE,
     HOLD_OUT,
+    LEAVE,
     action_list,
-    brought,
-    came_true,
+    at_risk,
+    earlier_list,
     expected_values,
+    first_reasons,
     held_out,
     rank_list,
 )
-from cjlib.errors import ParameterError
+from cjlib.churn.features import Vocabulary
+from cjlib.errors import ParameterError, Unanswerable
+from cjlib.tables import hash_ids
+from tests.churn_logs import log_of, orders_log, samples_of
 
-AS_OF, HORIZON = pd.Timestamp("2025-06-01"), pd.Timedelta(60, "D")
+AS_OF = pd.Timestamp("2025-06-01")
+VALUED = Vocabulary(value=True)
+LIST = {"share": 0.2, "hold_out": 0.1}
 
 
 @pytest.fixture
@@ -29,11 +36,19 @@ def frame():
             "customer_id": [f"c{i}" for i in range(2000)],
             "bucket": np.arange(2000) % 256,
             "recency_days": rng.integers(0, 300, 2000).astype(float),
-            "purchases": rng.integers(1, 6, 2000),
+            "purchase_days": rng.integers(1, 6, 2000),
             "purchase_value": rng.lognormal(3, 0.5, 2000),
             "expected_orders": rng.uniform(1, 3, 2000),
+            "churned": rng.random(2000) < 0.5,
+            "value_after": rng.lognormal(3, 0.5, 2000),
+            "orders_after": 1,
         }
     )
+
+
+@pytest.fixture
+def samples(frame):
+    return samples_of([frame], words=VALUED)
 
 
 @pytest.fixture
@@ -42,12 +57,10 @@ def words(frame):
     return pd.DataFrame("", index=frame.index, columns=names)
 
 
-def test_value_at_risk_is_probability_times_value(frame, words):
+def test_value_at_risk_is_probability_times_value(samples, frame, words):
     p = np.linspace(0, 1, len(frame))
-    value = expected_values(frame, value=True)
-    table = action_list(
-        *(frame, p, value, words), contact_share=0.2, hold_out=0.1, as_of=AS_OF, horizon=HORIZON
-    )
+    value = expected_values(samples, frame)
+    table = action_list(samples, p, words, **LIST)
     assert table["value_at_risk"].is_monotonic_decreasing
     back = table.set_index("customer_id").loc[frame["customer_id"]]
     np.testing.assert_allclose(back["value_at_risk"], p * value)
@@ -56,29 +69,56 @@ def test_value_at_risk_is_probability_times_value(frame, words):
     assert (table["group"] == HOLD_OUT).sum() == pytest.approx(40, abs=20)
 
 
-def test_long_gone_customers_are_never_on_the_list(frame, words):
-    p, value = np.linspace(0, 1, len(frame)), expected_values(frame, value=True)
-    when = {"as_of": AS_OF, "horizon": HORIZON}
-    table = action_list(
-        *(frame, p, value, words), contact_share=0.2, hold_out=0.1, longest_silence=120, **when
-    )
+def test_long_gone_customers_are_never_on_the_list(samples, frame, words):
+    p = np.linspace(0, 1, len(frame))
+    table = action_list(samples, p, words, longest_silence=2, **LIST)
     gone = frame.set_index("customer_id")["recency_days"] > 120
     assert (table.set_index("customer_id")["group"] == GONE).sort_index().equals(gone.sort_index())
     listed = table["group"].isin([CONTACT, HOLD_OUT]).sum()
     assert listed == round(0.2 * (~gone).sum())
 
 
-def test_what_the_last_horizon_brought_counts_refunds_and_nothing_else():
+def orders_of(rows):
+    """Return events of (customer, time, purchase, value)."""
+    table = pd.DataFrame(rows, columns=["customer_id", "timestamp", "purchase", "value"])
+    table["timestamp"] = pd.to_datetime(table["timestamp"])
+    return ibis.memtable(table.assign(bucket=1).astype({"value": float}))
+
+
+def test_what_is_at_risk_is_scaled_by_the_test_and_leaves_out_who_is_long_gone(frame):
     rows = [
-        ("2025-05-20", True, 30.0),
-        ("2025-05-25", False, -10.0),
-        ("2025-05-26", False, 99.0),  # a value that is no purchase: a quote, say
-        ("2025-03-01", True, 500.0),  # before the horizon
-        ("2025-06-02", True, 500.0),  # after the report
+        ("a", "2025-05-20", True, 30.0),
+        ("a", "2025-05-25", False, -10.0),
+        ("a", "2025-05-26", False, 99.0),  # a value that is no purchase: a quote, say
+        ("a", "2025-03-01", True, 500.0),  # before the horizon
     ]
-    frame = pd.DataFrame(rows, columns=["timestamp", "purchase", "value"])
-    frame["timestamp"] = pd.to_datetime(frame["timestamp"])
-    assert brought(ibis.memtable(frame), AS_OF, HORIZON) == 20.0
+    frame["value_after"] = expected_values(samples_of([frame], words=VALUED), frame)
+    samples = samples_of([frame], words=VALUED, log=log_of(orders_of(rows)))
+    promised = np.full(len(frame), 2 * frame["churned"].mean())  # twice what came
+    actions = pd.DataFrame(
+        {
+            "group": [CONTACT] * 10 + [LEAVE] * 10 + [GONE] * 7,
+            "churn_probability": 0.5,
+            "value_at_risk": 10.0,
+        }
+    )
+    groups, total = at_risk(actions, samples, promised)
+    row = total.iloc[0]
+    assert row["value_at_risk"] == pytest.approx(200 / 2, rel=0.06)
+    assert row["lower"] < row["value_at_risk"] < row["upper"]
+    assert (row["customers"], row["churners"], row["gone"]) == (20, 5, 7)
+    assert row["brought_value"] == 20.0
+    half = groups.set_index("group").loc[CONTACT, "value_at_risk"]
+    assert half == pytest.approx(row["value_at_risk"] / 2, rel=0.01)
+
+
+def test_without_values_orders_are_at_risk(frame):
+    samples = samples_of([frame], log=log_of(orders_of([("a", "2025-05-20", True, None)])))
+    assert (expected_values(samples, frame) == frame["expected_orders"]).all()
+    actions = pd.DataFrame({"group": [CONTACT], "churn_probability": 0.5, "value_at_risk": 1.0})
+    groups, total = at_risk(actions, samples, np.full(len(frame), 0.5))
+    assert total["unit"].item() == "orders"
+    assert {"orders_at_risk"} <= set(groups) & set(total)
 
 
 def test_hold_out_is_the_same_from_run_to_run_and_random():
@@ -100,20 +140,33 @@ def test_an_impossible_share_is_refused(share):
         held_out(pd.Series(["a"]), share)
 
 
-def test_expected_values_shrink_and_stand_negative_means(frame):
-    value = expected_values(frame.assign(purchase_value=-5.0), value=True)
-    assert (value == 0).all()
-    orders = expected_values(frame.assign(expected_orders=np.nan), value=False)
-    assert (orders == 1).all()
+def test_expected_values_shrink_and_stand_negative_means(samples, frame):
+    assert (expected_values(samples, frame.assign(purchase_value=-5.0)) == 0).all()
+    alone = samples_of([frame])
+    assert (expected_values(alone, frame.assign(expected_orders=np.nan)) == 1).all()
 
 
-def test_ranks_make_no_claim(frame, words):
-    table = rank_list(frame, words, as_of=AS_OF, horizon=HORIZON)
+def test_ranks_make_no_claim():
+    log = orders_log(200)
+    table = rank_list(log)
+    assert len(table) == 200
     assert table["churn_probability"].isna().all()
     assert (table["group"] == "").all()
-    recency = frame.set_index("customer_id")["recency_days"]
-    riskiest = recency[table.loc[table["decile"] == 10, "customer_id"]]
-    assert riskiest.min() >= recency[table.loc[table["decile"] == 1, "customer_id"]].max()
+    assert table["reason_1"].str.contains("ago").all()
+    events = log.events.execute()
+    last = events.groupby("customer_id")["timestamp"].max()
+    longest = last[table.loc[table["decile"] == 10, "customer_id"]]
+    assert longest.max() <= last[table.loc[table["decile"] == 1, "customer_id"]].min()
+
+
+def test_first_reasons_are_those_published_and_small_groups_are_left_out():
+    now = pd.DataFrame({"customer_id": [f"c{i}" for i in range(33)]})
+    actions = now.assign(group=CONTACT, reason_1=["last order"] * 20 + [""] * 10 + ["no call"] * 3)
+    actions = actions.iloc[::-1]
+    by_topic = pd.DataFrame({"time": [1.0] * 30 + [0.0] * 3, "touchpoint call": 0.5})
+    table = first_reasons(actions, by_topic, samples_of([now], now=now)).set_index("topic")
+    assert table["customers"].to_dict() == {"time": 20, "none in words": 10}
+    assert table.loc["time", "share"] == pytest.approx(20 / 33)
 
 
 @pytest.fixture
@@ -144,23 +197,35 @@ def earlier():
     )
 
 
-def test_an_earlier_list_is_scored_when_its_horizon_has_closed(events, earlier):
-    when = pd.Timestamp("2025-09-01")
-    table = came_true(earlier, events, when, contact="phone_call").set_index("customer_id")
+def at(path, earlier):
+    earlier.to_parquet(path)
+    return str(path)
+
+
+def test_an_earlier_list_is_scored_when_its_horizon_has_closed(
+    events, earlier, tmp_path, monkeypatch
+):
+    log = log_of(events, as_of="2025-09-01")
+    path = at(tmp_path / "scores.parquet", earlier)
+    table, total = earlier_list(path, log, contact="phone_call")
+    assert total["observed_churn"].item() == pytest.approx(2 / 3)
+    assert total["reached_share"].item() == 0.5
+    table = table.set_index("customer_id")
     assert table["churned"].to_dict() == {"a": False, "b": True, "c": True}
     assert table["contacted"].to_dict() == {"a": False, "b": True, "c": False}
-    hidden = came_true(
-        earlier.assign(customer_id=["x-a", "x-b", "x-c", "x-d"]),
-        *(events, when),
-        hide=lambda ids: "x-" + ids,
-    )
-    assert len(hidden) == 3
+    monkeypatch.setenv("CJ_ID_KEY", "a secret")
+    hidden = earlier.assign(customer_id=hash_ids(earlier["customer_id"]))
+    log = log_of(events, as_of="2025-09-01", hashed=True)
+    assert len(earlier_list(at(tmp_path / "hidden.parquet", hidden), log)[0]) == 3
 
 
-def test_an_open_horizon_or_a_strange_table_is_refused(events, earlier):
+def test_an_open_horizon_or_a_strange_table_is_refused(events, earlier, tmp_path):
+    log, path = log_of(events, as_of="2025-09-01"), tmp_path / "scores.parquet"
+    with pytest.raises(Unanswerable, match="no earlier list"):
+        earlier_list("", log)
     with pytest.raises(ParameterError, match="2025-07-31"):
-        came_true(earlier, events, pd.Timestamp("2025-07-01"))
+        earlier_list(at(path, earlier), log_of(events, as_of="2025-07-01"))
     with pytest.raises(ParameterError, match="has no as_of"):
-        came_true(earlier.drop(columns="as_of"), events, pd.Timestamp("2025-09-01"))
+        earlier_list(at(path, earlier.drop(columns="as_of")), log)
     with pytest.raises(ParameterError, match="none of its customers"):
-        came_true(earlier.assign(customer_id="?"), events, pd.Timestamp("2025-09-01"))
+        earlier_list(at(path, earlier.assign(customer_id="?")), log)

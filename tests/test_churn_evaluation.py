@@ -4,21 +4,33 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from cjlib.churn.actions import (
+    best_shares,
+    contact_share,
+    profit_curve,
+    profit_curves,
+    uplift,
+    value_calibration,
+)
 from cjlib.churn.evaluation import (
+    OpenedTest,
     auc,
     by_group,
+    calibrated,
     calibration,
     equal_groups,
     evaluate,
-    expected_maximum_profit,
+    feature_gain,
     gains,
-    kept_promise,
     paired_gain,
-    profit_curve,
-    uplift,
+    require_ranking,
 )
+from cjlib.churn.features import RFM, Vocabulary
+from cjlib.errors import Unanswerable
+from tests.churn_logs import samples_of
 
 
 @pytest.fixture(scope="module")
@@ -78,25 +90,73 @@ def test_calibration_groups_hold_everybody_once(scored):
     assert table["predicted"].between(table["lower"], table["upper"]).sum() >= 8
 
 
+@pytest.mark.parametrize(("observed", "verdict"), [(0.5, "none"), (0.8, "off")])
+def test_probabilities_that_are_off_are_called_so(observed, verdict):
+    table = pd.DataFrame({"predicted": [0.5] * 10, "observed": observed, "customers": 10})
+    table = table.assign(lower=observed - 0.1, upper=observed + 0.1)
+    row = calibrated(table).iloc[0]
+    assert row["verdict"] == verdict
+    assert row["groups"] == 10
+    assert row["observed_churn"] == pytest.approx(observed)
+
+
 def test_gains_of_a_perfect_score():
     churned = np.arange(100) < 20
-    table = gains(churned, churned.astype(float))
+    table = gains(churned, {"perfect": churned.astype(float), "none": np.zeros(100)})
+    assert table["score"].unique().tolist() == ["perfect", "none"]
     assert table.loc[20, "found"] == pytest.approx(1)
-    assert table.loc[10, "lift"] == pytest.approx(5)
+    assert table.loc[10, "found"] == pytest.approx(0.5)
 
 
 def test_groups_are_scored_apart(scored):
     churned, p, bucket = scored
-    group = np.where(p > 0.5, "high", "low")
+    group = pd.cut(p, [0, 0.5, 1], labels=["low", "high"])
     table = by_group(churned, p, bucket, group).set_index("group")
+    assert list(table.index) == ["low", "high"]
     assert table.loc["high", "observed"] == pytest.approx(churned[p > 0.5].mean())
     assert table["customers"].sum() == 5000
+    assert (table["lower"] < table["observed"]).all()
+
+
+def opened(area, lower, ours):
+    figures = {"auc": [0.6, area], "auc_lower": [0.5, lower], "log_loss": [0.5, ours]}
+    table = pd.DataFrame({"model": ["rank", "ours"], "chosen": [False, True], **figures})
+    return OpenedTest("ours", {"ours": "model"}, pd.DataFrame({"ours": [0.2, 0.7]}), table, 0.6)
+
+
+def test_a_score_no_better_than_chance_makes_no_list():
+    assert require_ranking(opened(0.7, 0.6, 0.6))[0] == "model"
+    with pytest.raises(Unanswerable, match="better than chance"):
+        require_ranking(opened(0.52, 0.45, 0.6))
+
+
+def test_a_candidate_that_does_better_on_the_test_is_named():
+    assert opened(0.7, 0.6, 0.6).better["model"].tolist() == ["rank"]
+    assert opened(0.7, 0.6, 0.503).better.empty
+
+
+@pytest.mark.parametrize(("effect", "verdict"), [(1.5, "higher"), (0.0, "none")])
+def test_what_journeys_add_is_seen_and_noise_is_not(effect, verdict):
+    rng = np.random.default_rng(5)
+    words = Vocabulary(stages=("a", "b"))
+    frame = pd.DataFrame(rng.normal(size=(2000, len(RFM))), columns=RFM)
+    frame = frame.assign(**{"stage:a": rng.integers(0, 2, 2000), "stage:b": 0})
+    frame["churned"] = rng.random(2000) < expit(frame["recency_days"] + effect * frame["stage:a"])
+    none = dict.fromkeys(("bg_nbd", "mbg_nbd", "pareto_nbd"), np.nan)
+    frame = frame.assign(bucket=np.arange(2000) % 256, **none)
+    samples = samples_of([frame[:1000], frame[1000:]], words=words)
+    samples.training.pop()
+    row = feature_gain(LogisticRegression(), samples, words.journey).iloc[0]
+    assert row["verdict"] == verdict
+    assert row["lower"] < row["gain_share"] < row["upper"]
+    with pytest.raises(Unanswerable, match="purchases alone"):
+        feature_gain(LogisticRegression(), samples, [])
 
 
 def test_paired_gain_sees_information_and_no_noise(scored):
     churned, p, bucket = scored
     rng = np.random.default_rng(4)
-    assert paired_gain(churned, np.full(5000, churned.mean()), p, bucket)["lower"] > 0
+    assert paired_gain(churned, np.full(5000, churned.mean()), p, bucket)["verdict"] == "higher"
     noisy = expit(np.log(p / (1 - p)) + rng.normal(0, 0.02, 5000))
     same = paired_gain(churned, p, noisy, bucket)
     assert same["lower"] < 0 < same["upper"] + 1e-4
@@ -120,35 +180,37 @@ def test_values_below_zero_are_not_chased():
     assert curve.loc[curve["profit"].idxmax(), "contacted"] == pytest.approx(0.5)
 
 
-def test_expected_maximum_profit_of_a_perfect_score():
-    # all churners and no one else: 20 % x (E[acceptance] (V - d) - f), E = 6 / 20
-    churned = np.arange(1000) < 200
-    found = expected_maximum_profit(
-        churned, churned.astype(float), value=200, contact_cost=1, offer_cost=10
+def test_the_best_cut_and_what_lies_near_it():
+    shares, base = np.linspace(0, 1, 5), np.array([0.0, 2.9, 3.0, 2.0, 1.0])
+    parts = [(0.15, -base), (0.3, base), (0.45, base + shares * 4)]
+    curves = pd.concat(
+        pd.DataFrame({"contacted": shares, "profit": profit, "acceptance": accepts})
+        for accepts, profit in parts
     )
-    assert found["contacted"] == pytest.approx(0.2)
-    assert found["profit"] == pytest.approx(0.2 * (0.3 * 190 - 1), rel=1e-3)
+    table = best_shares(curves).set_index("acceptance_rate")
+    assert table["contacted_share"].to_list() == [0.0, 0.5, 0.5]
+    assert table.loc[0.3].to_list()[1:] == [3.0, 0.25, 0.5]
 
 
-def test_expected_maximum_profit_of_nothing_to_win():
-    churned = np.arange(1000) < 5
-    found = expected_maximum_profit(
-        churned, np.full(1000, 0.5), value=10, contact_cost=5, offer_cost=9
-    )
-    assert found == {"profit": 0.0, "contacted": 0.0}
+def test_without_values_a_fifth_is_contacted_and_no_profit_is_told():
+    samples = samples_of([pd.DataFrame({"churned": [True]})])
+    assumed = {"longest_silence": 2.0, "contact_cost": 1.0, "offer_cost": 1.0}
+    assert contact_share(samples, [0.5], 0.3, **assumed) == 0.2
+    with pytest.raises(Unanswerable, match="value of orders"):
+        profit_curves(samples, [0.5], 0.3, **assumed)
 
 
-def test_what_came_true_of_value_at_risk_is_one_for_true_probabilities():
+def test_the_calibration_of_value_at_risk_is_one_for_true_probabilities():
     rng = np.random.default_rng(4)
     p, value = rng.random(20_000), rng.lognormal(3, 1, 20_000)
     churned = rng.random(20_000) < p
     buckets = np.arange(20_000) % 256
-    kept = kept_promise(churned, p, value, value, buckets)
+    kept = value_calibration(churned, p, value, value, buckets)
     assert kept.lower < 1 < kept.upper
     assert kept.upper - kept.lower < 0.06
-    half = kept_promise(churned, 2 * p, value, value, buckets)
+    half = value_calibration(churned, 2 * p, value, value, buckets)
     assert half.estimate == pytest.approx(kept.estimate / 2)
-    dear = kept_promise(churned, p, value, 0.9 * value, buckets)  # values were a tenth too high
+    dear = value_calibration(churned, p, value, 0.9 * value, buckets)  # a tenth too high
     assert dear.estimate == pytest.approx(0.9 * kept.estimate)
 
 
@@ -168,15 +230,16 @@ def groups(effect, seed):
 
 @pytest.mark.parametrize("effect", [0.0, 0.1])
 def test_the_interval_of_an_uplift_holds_it_at_the_stated_rate(effect):
-    found = [uplift(groups(effect, seed)) for seed in range(400)]
-    inside = np.mean([one["lower"] < effect < one["upper"] for one in found])
+    found = pd.concat([uplift(groups(effect, seed)) for seed in range(400)])
+    inside = np.mean((found["lower"] < effect) & (effect < found["upper"]))
     assert 0.925 <= inside <= 0.975  # .95 give or take 2.3 standard errors
-    sure = np.mean([one["p_value"] < 0.05 for one in found])
+    sure = np.mean(found["p_value"] < 0.05)
     assert sure > 0.99 if effect else sure <= 0.075
+    assert ((found["verdict"] == "none") == (found["p_value"] >= 0.05)).all()
 
 
 def test_without_a_group_held_out_there_is_no_uplift():
-    assert uplift(groups(0.1, 5).query("group == 'contact'")) == {}
+    assert uplift(groups(0.1, 5).query("group == 'contact'")).empty
 
 
 def test_equal_groups_are_equal_even_with_ties():

@@ -1,46 +1,239 @@
-"""From scores to a list a team can act on, and from an earlier list to what came of it."""
+"""From scores to a list a team can act on, what it is worth, and what came of an earlier list."""
 
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from ibis.expr.types import Table
 
-from cjlib.churn.cut_offs import DAY, labels
+from cjlib.churn.cut_offs import DAY, Samples, labels
 from cjlib.churn.evaluation import equal_groups
-from cjlib.churn.value import GammaGamma
-from cjlib.errors import ContractError, ParameterError
+from cjlib.churn.features import Vocabulary, features
+from cjlib.churn.purchase_models import GammaGamma
+from cjlib.churn.reasons import in_words
+from cjlib.errors import ParameterError, Unanswerable
+from cjlib.tables import hash_ids
+from cjlib.uncertainty import BUCKETS, Interval, bucket_array, difference_test, resample
 
 CONTACT, HOLD_OUT, LEAVE, GONE = "contact", "hold out", "leave alone", "long gone"
 FITTED = 30_000
 """Customers to fit the value of orders to; every k-th when there are more."""
+UNPRICED_SHARE = 0.2
+"""Share of customers to contact where the log has no values to find a better one by."""
 
 
-def expected_values(frame: pd.DataFrame, *, value: bool) -> np.ndarray:
+# -- what acting is worth ------------------------------------------------------------------------
+
+
+def expected_values(samples: Samples, frame: pd.DataFrame) -> np.ndarray:
     """Return what each customer brings over the horizon if kept, array of shape (n,).
 
     Expected orders of those who order at all, from the purchase model (``expected_orders``), times
     the expected value of an order (Gamma-Gamma); orders alone where the log has no values.
+    """
+    orders = frame["expected_orders"].fillna(1.0).to_numpy(dtype=float)
+    if not samples.words.value:
+        return orders
+    count, mean = (
+        frame[name].to_numpy(dtype=float) for name in ("purchase_days", "purchase_value")
+    )
+    every = -(-len(frame) // FITTED)
+    try:
+        worth = GammaGamma().fit(count[::every], mean[::every]).expected_value(count, mean)
+    except Unanswerable:  # the orders of all have one value
+        worth = max(float(np.mean(mean)), 0.0)
+    return orders * worth
+
+
+def profit_curves(
+    samples: Samples, probability, acceptance: float, *, longest_silence: float, **costs: float
+) -> pd.DataFrame:
+    """Return what contacting would have earned in the test, by share contacted and acceptance.
 
     Parameters
     ----------
-    frame : DataFrame
-        ``customers_at``.
-    value : bool
-        Whether the log has values.
+    samples : Samples
+    probability : array, shape (n,)
+        Of churn, of the customers of the test.
+    acceptance : float
+        Share of the leaving customers whom the offer keeps; half of it and half as much again are
+        drawn beside it.
+    longest_silence : float
+        Horizons without an order after which a customer is long gone, and left out.
+    **costs
+        ``contact_cost`` and ``offer_cost``, of `profit_curve`.
+
+    Returns
+    -------
+    DataFrame
+        acceptance, contacted, profit.
+
+    Raises
+    ------
+    Unanswerable
+        Where the log has no values.
     """
-    orders = frame["expected_orders"].fillna(1.0).to_numpy(dtype=float)
-    if not value:
-        return orders
-    mean = frame["purchase_value"].to_numpy(dtype=float)
-    count = frame["purchases"].to_numpy(dtype=float)
-    try:
-        every = -(-len(frame) // FITTED)
-        worth = GammaGamma().fit(count[::every], mean[::every]).expected_value(count, mean)
-    except ContractError:
-        worth = np.full(len(frame), max(float(np.mean(mean)), 0.0))
-    return orders * worth
+    if not samples.words.value:
+        raise Unanswerable("what acting is worth needs the value of orders")
+    test = samples.test
+    value, lately = expected_values(samples, test), ~_gone(samples, test, longest_silence)
+    judged = test["churned"][lately], np.asarray(probability)[lately], value[lately]
+    shares = (acceptance / 2, acceptance, min(1.5 * acceptance, 1.0))
+    curves = (
+        profit_curve(*judged, acceptance=share, **costs).assign(acceptance=share)
+        for share in shares
+    )
+    return pd.concat(curves, ignore_index=True)
+
+
+def profit_curve(
+    churned, probability, value, *, contact_cost: float, offer_cost: float, acceptance: float
+) -> pd.DataFrame:
+    """Return what contacting the riskiest share earns per customer of the whole base.
+
+    A contacted customer costs ``contact_cost``. Of those about to leave, the share ``acceptance``
+    stays, takes the offer and brings its value; all others who would have stayed anyway take the
+    offer too.
+
+    Parameters
+    ----------
+    churned, probability : array, shape (n,)
+    value : array or float
+        What a customer who is kept brings over the horizon, in currency.
+    contact_cost, offer_cost : float
+        Per contact, per accepted offer.
+    acceptance : float
+        Share, 0 to 1.
+
+    Returns
+    -------
+    DataFrame
+        contacted (share of customers, riskiest first by probability x value), profit per customer.
+    """
+    churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
+    value = np.broadcast_to(np.asarray(value, dtype=float), p.shape)
+    earned = np.where(churned, acceptance * (value - offer_cost), -offer_cost) - contact_cost
+    order = np.argsort(-p * np.maximum(value, 0), kind="stable")
+    total = np.concatenate([[0], np.cumsum(earned[order])]) / len(p)
+    contacted = np.linspace(0, 1, 101)
+    profit = np.interp(contacted, np.linspace(0, 1, len(total)), total)
+    return pd.DataFrame({"contacted": contacted, "profit": profit})
+
+
+def best_shares(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the most profitable cut of each of `profit_curves`.
+
+    Returns
+    -------
+    DataFrame
+        acceptance_rate, contacted_share, profit, and near_low_share and near_high_share, between
+        which the profit is within a twentieth of the best.
+    """
+    rows = []
+    for accepts, curve in curves.groupby("acceptance"):
+        best = curve.loc[curve["profit"].idxmax()]
+        near = curve.loc[curve["profit"] >= 0.95 * best["profit"], "contacted"]
+        rows.append((accepts, best["contacted"], best["profit"], near.min(), near.max()))
+    shares = ["acceptance_rate", "contacted_share", "profit", "near_low_share", "near_high_share"]
+    return pd.DataFrame(rows, columns=shares)
+
+
+def contact_share(samples: Samples, probability, acceptance: float, **assumed: float) -> float:
+    """Return the share to contact that earns most, or ``UNPRICED_SHARE`` in a log without values.
+
+    Parameters
+    ----------
+    samples, probability, acceptance, **assumed
+        Of `profit_curves`.
+    """
+    if not samples.words.value:
+        return UNPRICED_SHARE
+    best = best_shares(profit_curves(samples, probability, acceptance, **assumed))
+    return float(best["contacted_share"].iloc[1])
+
+
+# -- the list ------------------------------------------------------------------------------------
+
+
+def rank_list(log) -> pd.DataFrame:
+    """Return `action_list` without a claim: who has bought, by days since the last order.
+
+    Deciles are by those days (10: longest); probabilities, values and groups are not known.
+    """
+    horizon = pd.Timedelta(log.dataset.churn.horizon)
+    frame = features(log.events, log.as_of, horizon, Vocabulary()).execute()
+    frame = frame.sort_values("customer_id", ignore_index=True)
+    decile = equal_groups(frame["recency_days"], 10) + 1
+    usual = pd.Series(dtype=float)
+    unknown = dict.fromkeys(["churn_probability", "expected_value", "value_at_risk"], np.nan)
+    reason = in_words("time since the last order", frame, usual, log)
+    table = pd.DataFrame({"customer_id": frame["customer_id"], **unknown, "reason_1": reason})
+    table.insert(2, "decile", decile)
+    table = table.assign(reason_2="", reason_3="", group="")
+    table = table.assign(as_of=log.as_of, horizon_days=horizon / DAY)
+    return table.sort_values("decile", ascending=False, kind="stable", ignore_index=True)
+
+
+def action_list(
+    samples: Samples,
+    probability,
+    reasons: pd.DataFrame,
+    *,
+    share: float,
+    hold_out: float,
+    longest_silence: float = np.inf,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the published table of scores, the most value at risk first.
+
+    Those silent for too long are no longer about to leave: they are *long gone*, and the list of
+    contacts leaves them to another kind of campaign.
+
+    Parameters
+    ----------
+    samples : Samples
+        Its customers now are listed.
+    probability : array, shape (n,)
+        Of churn.
+    reasons : DataFrame
+        reason_1 to reason_3, same rows.
+    share : float
+        Of the customers who are not long gone, to put on the list, by value at risk.
+    hold_out : float
+        Share of these left alone at random, to measure the uplift of acting.
+    longest_silence : float
+        Horizons without an order beyond which a customer is long gone.
+    seed : int
+        Of the draw of who is held out.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, churn_probability, decile (10: the riskiest), expected_value, value_at_risk,
+        reason_1 to reason_3, group ("contact", "hold out", "leave alone" or "long gone"), as_of and
+        horizon_days, so that a later run can score it.
+    """
+    frame, value = samples.now, expected_values(samples, samples.now)
+    at_risk = probability * np.maximum(value, 0)
+    order = np.argsort(-at_risk, kind="stable")
+    gone = _gone(samples, frame, longest_silence)
+    listed = order[~gone[order]]
+    worth = np.zeros(len(frame), dtype=bool)
+    worth[listed[: round(share * len(listed))]] = True
+    apart = held_out(frame["customer_id"], hold_out, seed=seed)
+    table = pd.DataFrame(
+        {
+            "customer_id": frame["customer_id"],
+            "churn_probability": probability,
+            "decile": equal_groups(probability, 10) + 1,
+            "expected_value": value,
+            "value_at_risk": at_risk,
+            **reasons,
+            "group": np.select([gone, worth & apart, worth], [GONE, HOLD_OUT, CONTACT], LEAVE),
+            "as_of": samples.log.as_of,
+            "horizon_days": samples.days,
+        }
+    )
+    return table.iloc[order].reset_index(drop=True)
 
 
 def held_out(customers: pd.Series, share: float, *, seed: int = 0) -> np.ndarray:
@@ -62,130 +255,140 @@ def held_out(customers: pd.Series, share: float, *, seed: int = 0) -> np.ndarray
     return np.asarray(draws, dtype=float) / 2**48 < share
 
 
-def action_list(
-    frame: pd.DataFrame,
-    probability: np.ndarray,
-    value: np.ndarray,
-    reasons: pd.DataFrame,
-    *,
-    contact_share: float,
-    hold_out: float,
-    as_of: pd.Timestamp,
-    horizon: pd.Timedelta,
-    longest_silence: float = np.inf,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the published table of scores, the most value at risk first.
-
-    Those silent for too long are no longer about to leave: they are *long gone*, and the list of
-    contacts leaves them to another kind of campaign.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        ``customers_at`` the moment of the report.
-    probability, value : array, shape (n,)
-        Of churn; over the horizon if kept.
-    reasons : DataFrame
-        reason_1 to reason_3, same rows.
-    contact_share : float
-        Share of the customers who are not long gone to put on the list, by value at risk.
-    hold_out : float
-        Share of these left alone at random, to measure the uplift of acting.
-    as_of, horizon
-        Kept in the table, so that a later run can score it.
-    longest_silence : float
-        Days since the last order beyond which a customer is long gone.
+def first_reasons(actions: pd.DataFrame, by_topic: pd.DataFrame, samples: Samples) -> pd.DataFrame:
+    """Return what stands first among the reasons of those on the list.
 
     Returns
     -------
     DataFrame
-        customer_id, churn_probability, decile (10: the riskiest), expected_value, value_at_risk,
-        reason_1 to reason_3, group ("contact", "hold out", "leave alone" or "long gone"), as_of,
-        horizon_days.
+        topic (of the first reason, or "none in words" where nothing raises the risk), customers,
+        share; most first, without groups too small to show.
     """
-    at_risk = probability * np.maximum(value, 0)
-    order = np.argsort(-at_risk, kind="stable")
-    gone = frame["recency_days"].to_numpy() > longest_silence
-    listed = order[~gone[order]]
-    worth = np.zeros(len(frame), dtype=bool)
-    worth[listed[: round(contact_share * len(listed))]] = True
-    apart = held_out(frame["customer_id"], hold_out, seed=seed)
-    table = pd.DataFrame(
-        {
-            "customer_id": frame["customer_id"].to_numpy(),
-            "churn_probability": probability,
-            "decile": equal_groups(probability, 10) + 1,
-            "expected_value": value,
-            "value_at_risk": at_risk,
-            **{name: reasons[name].to_numpy() for name in reasons},
-            "group": np.select([gone, worth & apart, worth], [GONE, HOLD_OUT, CONTACT], LEAVE),
-            "as_of": as_of,
-            "horizon_days": horizon / DAY,
-        }
-    )
-    return table.iloc[order].reset_index(drop=True)
+    listed = actions[actions["group"].isin([CONTACT, HOLD_OUT])]
+    topics = by_topic.idxmax(axis=1).set_axis(samples.now["customer_id"])[listed["customer_id"]]
+    topics = topics.where(listed["reason_1"].to_numpy() != "", "none in words")
+    counts = topics.value_counts().rename_axis("topic").reset_index(name="customers")
+    counts["share"] = counts["customers"] / len(listed)
+    return counts[counts["customers"] >= samples.log.dataset.privacy.smallest_group]
 
 
-def brought(events: Table, as_of: pd.Timestamp, horizon: pd.Timedelta) -> float:
-    """Return what purchases less refunds brought in the horizon before the report, in currency."""
-    late = (events.timestamp > as_of - horizon) & (events.timestamp <= as_of)
-    return float(
-        events.value.sum(where=late & (events.purchase | (events.value < 0))).execute() or 0
-    )
+# -- what is at risk, scaled by what came of such promises on the test ----------------------------
 
 
-def rank_list(
-    frame: pd.DataFrame, reasons: pd.DataFrame, *, as_of: pd.Timestamp, horizon: pd.Timedelta
-) -> pd.DataFrame:
-    """Return the same table where no score could be tested or none ranks: deciles by recency."""
-    unknown = np.full(len(frame), np.nan)
-    table = action_list(
-        *(frame, unknown, unknown, reasons),
-        contact_share=0.0,
-        hold_out=0.0,
-        as_of=as_of,
-        horizon=horizon,
-    )
-    table["group"] = ""
-    recency = frame.set_index("customer_id")["recency_days"].reindex(table["customer_id"])
-    table["decile"] = equal_groups(recency.to_numpy(dtype=float), 10) + 1
-    return table.sort_values("decile", ascending=False, kind="stable", ignore_index=True)
+def value_calibration(churned, probability, value, brought, bucket, *, seed: int = 0) -> Interval:
+    """Return what was truly lost of each unit of value that a score called at risk.
 
-
-def came_true(
-    earlier: pd.DataFrame,
-    events: Table,
-    as_of: pd.Timestamp,
-    *,
-    contact: str = "",
-    hide: Callable[[pd.Series], pd.Series] | None = None,
-) -> pd.DataFrame:
-    """Add to an earlier run's scores what became of the customers.
+    Of those who churned, the expected value over what the probabilities promised of it; times what
+    those who returned brought over what was expected of them. 1 where score and values promise
+    what comes; the interval is over customers.
 
     Parameters
     ----------
-    earlier : DataFrame
-        ``churn_scores`` as an earlier run published it.
-    events : Table
-    as_of : Timestamp
-        The moment of this report; the earlier horizon must have closed by then.
+    churned : array of bool, shape (n,)
+    probability, value, brought, bucket : array, shape (n,)
+        Of churn; expected if kept; brought in the horizon; the bucket.
+    seed : int
+        Of the resampling.
+    """
+    churned, value = np.asarray(churned, dtype=bool), np.maximum(np.asarray(value, dtype=float), 0)
+    parts = {
+        "lost": churned * value,
+        "promised": probability * value,
+        "came": ~churned * np.asarray(brought),
+        "expected": ~churned * value,
+    }
+    sums = bucket_array(pd.DataFrame({"bucket": np.asarray(bucket), **parts}), [], list(parts))
+
+    def scale(total: np.ndarray) -> np.ndarray:
+        lost, promised, came, expected = np.moveaxis(total, -1, 0)
+        return lost / promised * came / expected
+
+    return resample(sums, scale, seed=seed)
+
+
+def at_risk(
+    actions: pd.DataFrame, samples: Samples, probability, *, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what the list has at risk: by group, and in all.
+
+    Parameters
+    ----------
+    actions : DataFrame
+        Of `action_list`.
+    samples : Samples
+    probability : array, shape (n,)
+        Of the customers of the test: what came of these promises scales those of the list.
+    seed : int
+
+    Returns
+    -------
+    groups : DataFrame
+        group, customers, mean_churn, and value_at_risk, or orders_at_risk without values.
+    total : DataFrame
+        One row, of those who are not long gone: customers, churners, the same figure, lower, upper,
+        brought (by all in the horizon before the report), gone (customers), contacted (share on
+        the list), unit ("value" or "orders").
+    """
+    test, unit = samples.test, "value" if samples.words.value else "orders"
+    value, brought = expected_values(samples, test), test[f"{unit}_after"]
+    truth = test["churned"], probability
+    scale = value_calibration(*truth, value, brought, test["bucket"], seed=seed)
+    people = test["churned"].sum() / np.sum(probability)
+    figure = f"{unit}_at_risk"
+    groups = actions.groupby("group").agg(
+        customers=("group", "size"),
+        mean_churn=("churn_probability", "mean"),
+        risk=("value_at_risk", "sum"),
+    )
+    groups[figure] = (groups.pop("risk") * float(scale.estimate)).map(_three_digits)
+    lately = actions[actions["group"] != GONE]
+    risk = lately["value_at_risk"].sum()
+    limits = {figure: scale.estimate, "lower": scale.lower, "upper": scale.upper}
+    total = {
+        "customers": len(lately),
+        "churners": int(_three_digits(lately["churn_probability"].sum() * people)),
+        **{name: _three_digits(risk * float(each)) for name, each in limits.items()},
+        "brought_value": _three_digits(_brought(samples)),
+        "gone": len(actions) - len(lately),
+        "contacted": lately["group"].ne(LEAVE).mean(),
+        "unit": unit,
+    }
+    return groups.reset_index(), pd.DataFrame([total])
+
+
+# -- an earlier list ------------------------------------------------------------------------------
+
+
+def earlier_list(path: str, log, *, contact: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return an earlier run's scores with what became of the customers, by customer and in all.
+
+    Parameters
+    ----------
+    path : str
+        A ``churn_scores.parquet`` that this notebook published; its horizon must have closed by the
+        moment of this report.
+    log : Log
     contact : str
         Touchpoint by which the team contacts customers; empty: the log does not show it.
-    hide : callable, optional
-        From ids to what stands for them in published tables, where a log keeps its ids private.
 
     Returns
     -------
-    DataFrame
-        The earlier columns, bucket, churned and contacted (bool), value_after; customers the log
-        no longer knows are left out.
+    customers : DataFrame
+        The earlier columns, bucket, churned and contacted (bool); customers the log no longer knows
+        are left out.
+    total : DataFrame
+        One row: customers, promised_churn, observed_churn, reached_share (of those to contact).
 
     Raises
     ------
+    Unanswerable
+        Without a path.
     ParameterError
         When a column is missing, no customer is known, or the horizon is still open.
     """
+    if not path:
+        raise Unanswerable("the parameter `earlier` names no earlier list")
+    earlier, events = pd.read_parquet(path), log.events
     missing = {"customer_id", "churn_probability", "group", "as_of", "horizon_days"} - set(earlier)
     if missing:
         raise ParameterError(
@@ -194,25 +397,75 @@ def came_true(
         )
     then = pd.Timestamp(earlier["as_of"].iloc[0])
     horizon = float(earlier["horizon_days"].iloc[0]) * DAY
-    if then + horizon > as_of:
+    if then + horizon > log.as_of:
         raise ParameterError(
             f"earlier: its horizon closes on {then + horizon:%Y-%m-%d}, after this report of "
-            f"{as_of:%Y-%m-%d}; score it then"
+            f"{log.as_of:%Y-%m-%d}; score it then"
         )
     within = (events.timestamp > then) & (events.timestamp <= then + horizon)
-    known = events.group_by("customer_id").aggregate(
-        bucket=events.bucket.min(), contacted=(within & (events.touchpoint == contact)).any()
+    known = events.group_by(["customer_id", "bucket"]).aggregate(
+        contacted=(within & (events.touchpoint == contact)).any()
     )
-    known = known.execute()
-    after = labels(events, then, horizon).execute()
-    if hide:
-        known["customer_id"] = hide(known["customer_id"])
-        after["customer_id"] = hide(after["customer_id"])
-    joined = earlier.merge(known, on="customer_id").merge(after, on="customer_id", how="left")
+    after = labels(events, then, horizon)
+    known = known.left_join(after, "customer_id").drop("customer_id_right").execute()
+    if log.dataset.privacy.customer_ids == "hash":
+        known["customer_id"] = hash_ids(known["customer_id"])
+    joined = earlier.merge(known, on="customer_id")
     if joined.empty:
         raise ParameterError(
             "earlier: none of its customers is in this log; is it of the same dataset, with the "
             "same way of keeping ids?"
         )
     joined["churned"] = joined["orders_after"].isna()
-    return joined.drop(columns="orders_after").fillna({"value_after": 0.0})
+    listed = joined["group"] == CONTACT
+    total = {
+        "customers": len(joined),
+        "promised_churn": joined["churn_probability"].mean(),
+        "observed_churn": joined["churned"].mean(),
+        "reached_share": joined.loc[listed, "contacted"].mean(),
+    }
+    return joined.drop(columns=["orders_after", "value_after"]), pd.DataFrame([total])
+
+
+def uplift(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return churn among those held out minus churn among those contacted.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        bucket, group ("contact" or "hold out"), churned.
+
+    Returns
+    -------
+    DataFrame
+        One row: difference (above zero: acting kept customers), lower, upper, p_value, contacted,
+        held_out (customers), verdict ("higher", "lower" or "none"); no row where nobody was held
+        out.
+    """
+    levels = {"group": [HOLD_OUT, CONTACT]}
+    rows = scores.assign(n=1)
+    counts = bucket_array(rows, ["group"], ["churned", "n"], BUCKETS, levels)
+    apart, contacted = counts[:, 0], counts[:, 1]
+    test = difference_test(*apart.T, *contacted.T)
+    row = {name: float(getattr(test, name)) for name in ("effect", "lower", "upper", "p_value")}
+    row["verdict"] = "higher" if row["lower"] > 0 else "lower" if row["upper"] < 0 else "none"
+    row |= {"contacted": int(contacted[:, 1].sum()), "held_out": int(apart[:, 1].sum())}
+    table = pd.DataFrame([row]).rename(columns={"effect": "difference"})
+    return table[table[["contacted", "held_out"]].min(axis=1) > 0]
+
+
+def _gone(samples: Samples, frame: pd.DataFrame, longest_silence: float) -> np.ndarray:
+    return frame["recency_days"].to_numpy() > longest_silence * samples.days
+
+
+def _brought(samples: Samples) -> float:
+    """Return what purchases less refunds brought in the horizon before the report."""
+    log = samples.log
+    late = log.events.timestamp > log.as_of - pd.Timedelta(log.dataset.churn.horizon)
+    counted = log.events.purchase | (log.events.value < 0)
+    return float(log.events.value.sum(where=late & counted).execute() or 0)
+
+
+def _three_digits(value: float) -> float:
+    """Return a sum as exact as it is known."""
+    return float(f"{value:.3g}")

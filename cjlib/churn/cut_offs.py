@@ -1,4 +1,4 @@
-"""Who stays away after buying: cut-offs in time, customers at a cut-off, and what became of them.
+"""Customers at moments in time: what was known of them by a cut-off, and what became of them.
 
 A customer has churned at a cut-off when no purchase follows within the horizon, among those who
 had bought by then. An event at the very moment of the cut-off belongs to the past, so features use
@@ -6,48 +6,132 @@ had bought by then. An event at the very moment of the cut-off belongs to the pa
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from ibis.expr.types import Table
 
-from cjlib.churn.features import Vocabulary, features
-from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
-from cjlib.errors import ContractError, ParameterError
+from cjlib.churn.features import Vocabulary, features, vocabulary
+from cjlib.churn.purchase_models import MODELS, purchase_model_features
+from cjlib.errors import Unanswerable
+from cjlib.journeys import purchase_days
 from cjlib.uncertainty import BUCKETS
 
-PURCHASE_MODELS = {"bg_nbd": BGNBD, "mbg_nbd": MBGNBD, "pareto_nbd": ParetoNBD}
 DAY = pd.Timedelta(1, "D")
+FEWEST = 20
+"""Customers who churned, and who did not, that a cut-off must have to count."""
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The cut-offs that a history carries.
+class Samples:
+    """The customers of one log at every cut-off.
 
     Attributes
     ----------
+    log : Log
+    words : Vocabulary
     first : Timestamp
-        The first time in the log.
-    training : tuple of Timestamp
-        Oldest first; their labels end at or before ``test``.
-    test : Timestamp or None
-        One horizon before ``score``; opened once, after the model is chosen.
-    score : Timestamp
-        The moment of the report.
-    missing : str
-        Empty, or why no model can be tested honestly.
+        Where the log begins.
+    training : list of DataFrame
+        `customers_at` each training cut-off, oldest first.
+    test, now : DataFrame
+        At the test cut-off, which is opened once, and at the moment of the report.
     """
 
+    log: object
+    words: Vocabulary
     first: pd.Timestamp
-    training: tuple[pd.Timestamp, ...]
-    test: pd.Timestamp | None
-    score: pd.Timestamp
-    missing: str = ""
+    training: list[pd.DataFrame]
+    test: pd.DataFrame
+    now: pd.DataFrame
+
+    @property
+    def days(self) -> float:
+        """The horizon in days."""
+        return self.log.dataset.churn.horizon / DAY
+
+    @property
+    def rfm(self) -> list[str]:
+        """Names of the features that orders alone give."""
+        return self.words.rfm
+
+    @property
+    def journey(self) -> list[str]:
+        """Names of the features that journeys add; empty for a log of purchases alone."""
+        return self.words.journey
+
+    @property
+    def known(self) -> pd.DataFrame:
+        """All customers whose answer is known, of training and test, once the test is over."""
+        return pd.concat([*self.training, self.test], ignore_index=True)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of all features: orders, purchase models (where customers buy twice), journeys."""
+        frames = [*self.training, self.test, self.now]
+        models = [name for name in MODELS if all(frame[name].notna().all() for frame in frames)]
+        return [*self.rfm, *models, *self.journey]
+
+    def X(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the features of a frame and nothing else: numbers, none missing."""
+        return frame[self.columns]
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """One row per cut-off: use, begins, cut_off, ends, customers, churned, churned_recent.
+
+        The history begins with the log, the horizon ends after the cut-off. The second share is of
+        those who had bought within the horizon before the cut-off: the pool of all who ever bought
+        grows older with the log.
+        """
+        uses = [f"training {place + 1}" for place in range(len(self.training))]
+        rows = []
+        for use, frame in zip([*uses, "test"], [*self.training, self.test], strict=True):
+            churned, recent = frame["churned"], frame["recency_days"] <= self.days
+            at = frame["cut_off"].iloc[0]
+            rows.append((use, at, len(frame), churned.mean(), churned[recent].mean()))
+        rows.append(("scores", self.log.as_of, len(self.now), np.nan, np.nan))
+        columns = ["use", "cut_off", "customers", "churned", "churned_recent"]
+        table = pd.DataFrame(rows, columns=columns)
+        table.insert(1, "begins", self.first)
+        table.insert(3, "ends", table["cut_off"] + self.days * DAY)
+        return table
 
 
-def timeline(
+def cut_off_samples(log, *, most: int = 50_000) -> Samples:
+    """Collect the customers of every cut-off that the log carries.
+
+    Parameters
+    ----------
+    log : Log
+    most : int
+        About how many customers to fit and test on; scores are made for everybody.
+
+    Raises
+    ------
+    Unanswerable
+        When the history is too short for a test out of time, nobody had bought, or too few churned
+        or did not.
+    """
+    events, horizon = log.events, pd.Timedelta(log.dataset.churn.horizon)
+    extent = events.aggregate(first=events.timestamp.min(), n=events.customer_id.nunique())
+    first, customers = extent.execute().iloc[0]
+    *training, test = cut_offs(pd.Timestamp(first), log.as_of, horizon)
+    words = vocabulary(events, training[-1])
+    buckets = BUCKETS if customers <= most else max(1, int(BUCKETS * most / customers))
+    frames = [customers_at(events, at, horizon, words, buckets=buckets) for at in (*training, test)]
+    *training, test = frames
+    telling = [frame for frame in training if _classes(frame["churned"]).min() >= FEWEST]
+    for frame in (test, *([] if telling else training[:1])):
+        check_classes(frame["churned"], FEWEST)
+    now = customers_at(events, log.as_of, horizon, words, labelled=False)
+    return Samples(log, words, pd.Timestamp(first), telling, test, now)
+
+
+def cut_offs(
     first: pd.Timestamp, as_of: pd.Timestamp, horizon: pd.Timedelta, *, most: int = 6
-) -> Timeline:
+) -> list[pd.Timestamp]:
     """Roll cut-offs back from the report by the horizon, as many as the history carries.
 
     Every cut-off needs one horizon of history before it, so an honest test needs three: history,
@@ -62,33 +146,33 @@ def timeline(
     most : int
         Keep at most this many training cut-offs, the latest.
 
+    Returns
+    -------
+    list of Timestamp
+        The training cut-offs, oldest first, then the test's, one horizon before the report.
+
     Raises
     ------
-    ParameterError
-        When the horizon is not positive.
+    Unanswerable
+        When the history is shorter than three horizons.
     """
-    if horizon <= pd.Timedelta(0):
-        raise ParameterError(f"churn.horizon must be longer than zero, not {horizon}")
     carried = int((as_of - first) / horizon) - 1  # cut-offs with a horizon before and after them
     if carried < 2:
-        days, needed = (as_of - first) / DAY, 3 * horizon / DAY
-        missing = (
-            f"The log covers {days:,.0f} days. A test out of time needs three times the horizon, "
-            f"{needed:,.0f} days: wait for more history, or set churn.horizon in the dataset file "
-            f"to at most {int(days // 3)} days."
+        days = (as_of - first) / DAY
+        raise Unanswerable(
+            f"a test out of time needs three times the horizon, {3 * horizon / DAY:,.0f} days, and "
+            f"the log covers {days:,.0f}: wait for more history, or set churn.horizon in the "
+            f"dataset file to at most {int(days // 3)} days"
         )
-        return Timeline(first, (), None, as_of, missing)
-    training = tuple(as_of - step * horizon for step in range(min(carried, most + 1), 1, -1))
-    return Timeline(first, training, as_of - horizon, as_of)
+    return [as_of - step * horizon for step in range(min(carried, most + 1), 0, -1)]
 
 
 def labels(events: Table, cut_off: pd.Timestamp, horizon: pd.Timedelta) -> Table:
     """Return who bought within the horizon after the cut-off, with their orders and value then."""
-    after = events.filter(
-        events.purchase & (events.timestamp > cut_off) & (events.timestamp <= cut_off + horizon)
-    )
-    return after.group_by("customer_id").aggregate(
-        orders_after=after.count(), value_after=after.value.sum().coalesce(0.0)
+    after = (events.timestamp > cut_off) & (events.timestamp <= cut_off + horizon)
+    days = purchase_days(events.filter(after))
+    return days.group_by("customer_id").aggregate(
+        orders_after=days.count(), value_after=days.value.sum().coalesce(0.0)
     )
 
 
@@ -108,7 +192,7 @@ def customers_at(
     events : Table
         Events of a prepared log.
     cut_off, horizon, words
-        See ``features``.
+        See `features`.
     labelled : bool
         Add ``churned`` (bool), ``orders_after`` and ``value_after``.
     buckets : int
@@ -117,11 +201,11 @@ def customers_at(
     Returns
     -------
     DataFrame
-        Sorted by customer; also ``cut_off`` and the columns of ``purchase_models``.
+        Sorted by customer; also ``cut_off`` and the columns of `purchase_model_features`.
 
     Raises
     ------
-    ContractError
+    Unanswerable
         When nobody had bought by the cut-off.
     """
     if buckets < BUCKETS:
@@ -135,55 +219,30 @@ def customers_at(
             orders_after=table.orders_after.coalesce(0),
             value_after=table.value_after.coalesce(0.0),
         ).drop("returned")
-    frame = table.mutate(
+    table = table.mutate(
         **{name: table[name].cast("float32") for name in (*words.rfm, *words.journey)}
     )
-    frame = frame.execute().sort_values("customer_id", ignore_index=True)
+    frame = table.execute().sort_values("customer_id", ignore_index=True)
     if frame.empty:
-        raise ContractError(
-            f"no customer had bought by {cut_off:%Y-%m-%d}; check journey.purchase in the dataset "
-            "file: churn is a question about customers who have bought"
+        raise Unanswerable(
+            f"no customer had bought by {cut_off:%Y-%m-%d}, and churn is a question about those "
+            "who have; check journey.purchase in the dataset file"
         )
     frame.insert(2, "cut_off", cut_off)
-    return purchase_models(frame, horizon)
+    return frame.join(purchase_model_features(frame, horizon / DAY))
 
 
-def purchase_models(
-    frame: pd.DataFrame, horizon: pd.Timedelta, *, most: int = 12_000
-) -> pd.DataFrame:
-    """Add each purchase model's probability of no purchase within the horizon.
+def check_classes(churned, fewest: int) -> None:
+    """Raise `Unanswerable` when there is nothing to tell apart."""
+    stayed, gone = _classes(churned)
+    if min(gone, stayed) < fewest:
+        raise Unanswerable(
+            f"{gone:,} of {len(churned):,} customers churned and {stayed:,} bought again within "
+            f"the horizon, and a model needs at least {fewest} of each: a "
+            f"{'longer' if stayed < gone else 'shorter'} churn.horizon may help, or more customers"
+        )
 
-    The models learn from the purchases up to the cut-off alone, no label is involved, so they are
-    fitted anew at every cut-off.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Customers of one cut-off with ``x``, ``t_x`` and ``T``.
-    horizon : Timedelta
-    most : int
-        Fit on every k-th customer when there are more, for time's sake.
-
-    Returns
-    -------
-    DataFrame
-        ``frame`` with ``bg_nbd``, ``mbg_nbd``, ``pareto_nbd`` and ``expected_orders`` (of those who
-        order at all within the horizon, by MBG/NBD); NaN where nobody bought twice.
-    """
-    every = -(-len(frame) // most)
-    history = frame[["x", "t_x", "T"]].to_numpy(dtype=float)
-    days = horizon / DAY
-    frame["expected_orders"] = np.nan
-    cells, where = np.unique(history, axis=0, return_inverse=True)
-    for name, model in PURCHASE_MODELS.items():
-        try:
-            fitted = model().fit(*history[::every].T)
-        except ContractError:
-            frame[name] = np.nan
-            continue
-        silent = np.clip(fitted.probability_no_purchase(*cells.T, days), 1e-6, 1 - 1e-6)
-        frame[name] = silent[where.ravel()]
-        if model is MBGNBD:
-            orders = fitted.expected_purchases(*cells.T, days) / (1 - silent)
-            frame["expected_orders"] = np.maximum(orders, 1.0)[where.ravel()]
-    return frame
+def _classes(churned) -> np.ndarray:
+    """Return how many stayed and how many churned."""
+    return np.bincount(np.asarray(churned, dtype=int), minlength=2)

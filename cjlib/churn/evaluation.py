@@ -1,17 +1,116 @@
-"""How good churn scores are on customers they have not seen, and what acting on them is worth.
+"""How good churn scores are on customers they have not seen.
 
 Intervals come from buckets of customers, as everywhere; here churn is the positive class.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
-from cjlib.churn.choice import clustered_mean, log_losses
-from cjlib.uncertainty import Interval, difference_test, proportion, resample
+from cjlib.churn.cut_offs import Samples
+from cjlib.churn.selection import Choice, clustered_mean, log_losses
+from cjlib.errors import Unanswerable
+from cjlib.uncertainty import Interval, bucket_array, proportion, resample
 
 BINS = 10
+BETTER = 0.01
+"""Share of the log-loss by which another candidate must do better on the test to be named."""
+CALIBRATED = 0.7
+"""Share of calibration groups that must hold for probabilities to be read as such."""
+
+
+@dataclass(frozen=True)
+class OpenedTest:
+    """What the test said, opened once.
+
+    Attributes
+    ----------
+    chosen : str
+    models : dict of str to classifier
+        Every candidate, fitted to the training cut-offs.
+    probabilities : DataFrame
+        Of churn, one row per customer of the test, a column per candidate.
+    table : DataFrame
+        model, the figures of `evaluate`, chosen (bool).
+    recency_auc : float
+        AUC of the days since the last order, as they are.
+    """
+
+    chosen: str
+    models: dict
+    probabilities: pd.DataFrame
+    table: pd.DataFrame
+    recency_auc: float
+
+    @property
+    def probability(self) -> np.ndarray:
+        """The chosen candidate's probability of churn."""
+        return self.probabilities[self.chosen].to_numpy()
+
+    @property
+    def row(self) -> pd.DataFrame:
+        """The chosen candidate's row, with ``customers`` and ``recency_auc`` (recency alone)."""
+        facts = {"customers": len(self.probabilities), "recency_auc": self.recency_auc}
+        return self.table[self.table["chosen"]].assign(**facts)
+
+    @property
+    def better(self) -> pd.DataFrame:
+        """The candidate that did clearly better, with ``chosen_log_loss``; no row if none did."""
+        ours = self.row["log_loss"].item()
+        best = self.table.nsmallest(1, "log_loss").assign(chosen_log_loss=ours)
+        return best[best["log_loss"] < (1 - BETTER) * ours]
+
+
+def open_test(choice: Choice, samples: Samples, *, seed: int = 0) -> OpenedTest:
+    """Fit every candidate to the training cut-offs and compare them on the test, once.
+
+    Parameters
+    ----------
+    choice : Choice
+        Made on the training cut-offs alone.
+    samples : Samples
+    seed : int
+        Of the resampling.
+    """
+    rows, test = pd.concat(samples.training), samples.test
+    X, unseen = samples.X(rows), samples.X(test)
+    models = {n: clone(m).fit(X, rows["churned"]) for n, m in choice.candidates.items()}
+    chances = {name: model.predict_proba(unseen)[:, 1] for name, model in models.items()}
+    table = pd.DataFrame(
+        {"model": name, **evaluate(test["churned"], churn, test["bucket"], seed=seed)}
+        for name, churn in chances.items()
+    )
+    table["chosen"] = table["model"] == choice.chosen
+    recency = roc_auc_score(test["churned"], test["recency_days"])
+    return OpenedTest(choice.chosen, models, pd.DataFrame(chances, test.index), table, recency)
+
+
+def require_ranking(tested: OpenedTest) -> tuple:
+    """Return the chosen candidate and its probabilities, if it ranks better than chance.
+
+    Returns
+    -------
+    model : classifier
+        Fitted to the training cut-offs.
+    probability : array, shape (n,)
+        Of churn, of the customers of the test.
+
+    Raises
+    ------
+    Unanswerable
+        When the interval of its AUC does not lie above one half.
+    """
+    if not tested.row["auc_lower"].item() > 0.5:
+        raise Unanswerable(
+            "no score was shown to rank customers better than chance, so there is no list of "
+            "contacts, only ranks by days since the last order"
+        )
+    return tested.models[tested.chosen], tested.probability
 
 
 def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
@@ -53,31 +152,6 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
     }
 
 
-def compare(models: dict, frame: pd.DataFrame, chosen: str, *, seed: int = 0) -> pd.DataFrame:
-    """Return the figures of merit of fitted candidates on customers they have not seen.
-
-    Parameters
-    ----------
-    models : dict of str to fitted classifier
-    frame : DataFrame
-        ``customers_at`` with labels.
-    chosen : str
-        The one marked before this table was made.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        model, the columns of ``evaluate``, chosen (bool).
-    """
-    rows = []
-    for name, model in models.items():
-        probability = model.predict_proba(frame)[:, 1]
-        figures = evaluate(frame["churned"], probability, frame["bucket"], seed=seed)
-        rows.append({"model": name, **figures, "chosen": name == chosen})
-    return pd.DataFrame(rows)
-
-
 def auc(churned, probability, bucket, *, seed: int = 0, cells: int = 2000) -> Interval:
     """Return the area under the ROC curve, with its interval by buckets.
 
@@ -88,11 +162,10 @@ def auc(churned, probability, bucket, *, seed: int = 0, cells: int = 2000) -> In
     churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
     if churned.all() or not churned.any():
         return Interval(np.nan, np.nan, np.nan)
-    _, bucket = np.unique(np.asarray(bucket), return_inverse=True)
     rank = np.unique(p, return_inverse=True)[1]
-    cell = rank if rank.max() < cells else equal_groups(p, cells)
-    counts = np.zeros((bucket.max() + 1, cell.max() + 1, 2))
-    np.add.at(counts, (bucket, cell, churned.astype(int)), 1)
+    rank = rank if rank.max() < cells else equal_groups(p, cells)
+    rows = pd.DataFrame({"bucket": np.asarray(bucket), "rank": rank, "churned": churned, "n": 1})
+    counts = bucket_array(rows, ["rank", "churned"], "n")
 
     def area(totals: np.ndarray) -> np.ndarray:
         stayed, gone = totals[..., 0], totals[..., 1]
@@ -109,220 +182,125 @@ def calibration(churned, probability, bucket, *, bins: int = BINS) -> pd.DataFra
     Returns
     -------
     DataFrame
-        bin (from 1), predicted, observed, lower, upper (of observed), customers.
+        bin (from 1) and the columns of `by_group`.
     """
-    churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
-    groups = equal_groups(p, bins)
-    gone, all_, promised = (
-        _by_bucket(bucket, groups, values) for values in (churned, np.ones(len(p)), p)
-    )
-    share = proportion(gone, all_)
-    sizes = all_.sum(0)
-    table = pd.DataFrame(
-        {
-            "bin": np.arange(len(sizes)) + 1,
-            "predicted": promised.sum(0) / np.maximum(sizes, 1),
-            "observed": share.estimate,
-            "lower": share.lower,
-            "upper": share.upper,
-            "customers": sizes.astype(int),
-        }
-    )
-    return table[table["customers"] > 0].reset_index(drop=True)
-
-
-def gains(churned, probability) -> pd.DataFrame:
-    """Return the share of churners found when the riskiest share of customers is taken.
-
-    Returns
-    -------
-    DataFrame
-        contacted, found (shares, 0 to 1, in steps of a hundredth), lift.
-    """
-    churned = np.asarray(churned, dtype=bool)
-    order = np.argsort(-np.asarray(probability, dtype=float), kind="stable")
-    found = np.concatenate([[0], np.cumsum(churned[order])]) / max(churned.sum(), 1)
-    contacted = np.linspace(0, 1, 101)
-    found = np.interp(contacted, np.linspace(0, 1, len(found)), found)
-    lift = np.divide(found, contacted, out=np.full(101, np.nan), where=contacted > 0)
-    return pd.DataFrame({"contacted": contacted, "found": found, "lift": lift})
+    table = by_group(churned, probability, bucket, equal_groups(probability, bins) + 1)
+    return table.rename(columns={"group": "bin"})
 
 
 def by_group(churned, probability, bucket, group) -> pd.DataFrame:
     """Return promised and observed churn, and the AUC, within each group of customers.
 
-    Returns
-    -------
-    DataFrame
-        group, customers, predicted, observed, lower, upper, auc.
-    """
-    rows = pd.DataFrame({"churned": churned, "p": probability, "bucket": bucket, "group": group})
-    rows = rows.dropna(subset="group")
-    names = np.sort(rows["group"].unique())
-    place = np.searchsorted(names, rows["group"])
-    gone, all_ = (
-        _by_bucket(rows["bucket"], place, v) for v in (rows["churned"], np.ones(len(rows)))
-    )
-    share = proportion(gone, all_)
-    areas = [
-        roc_auc_score(part["churned"], part["p"]) if part["churned"].nunique() == 2 else np.nan
-        for _, part in rows.groupby("group", sort=True)
-    ]
-    return pd.DataFrame(
-        {
-            "group": names,
-            "customers": all_.sum(0).astype(int),
-            "predicted": rows.groupby("group", sort=True)["p"].mean().to_numpy(),
-            "observed": share.estimate,
-            "lower": share.lower,
-            "upper": share.upper,
-            "auc": areas,
-        }
-    )
-
-
-def paired_gain(churned, simple, rich, bucket) -> dict:
-    """Return how much log-loss the richer score saves per customer, with a paired interval.
-
-    Returns
-    -------
-    dict
-        gain (above zero: the richer is better), lower, upper, share (of the simple one's loss).
-    """
-    loss = log_losses(churned, simple)
-    gain, error = clustered_mean(loss - log_losses(churned, rich), bucket)
-    reach = stats.t.ppf(0.975, max(len(np.unique(bucket)) - 1, 1)) * error
-    share = gain / loss.mean()
-    return {"gain": gain, "lower": gain - reach, "upper": gain + reach, "share": share}
-
-
-def profit_curve(
-    churned, probability, value, *, contact_cost: float, offer_cost: float, acceptance: float
-) -> pd.DataFrame:
-    """Return what contacting the riskiest share earns per customer of the whole base.
-
-    A contacted customer costs ``contact_cost``. Of those about to leave, the share ``acceptance``
-    stays, takes the offer and brings its value; all others who would have stayed anyway take the
-    offer too.
-
     Parameters
     ----------
-    churned, probability : array, shape (n,)
-    value : array or float
-        What a customer who is kept brings over the horizon, in currency.
-    contact_cost, offer_cost : float
-        Per contact, per accepted offer.
-    acceptance : float
-        Share, 0 to 1.
+    churned, probability, bucket : array, shape (n,)
+    group : array or categorical, shape (n,)
 
     Returns
     -------
     DataFrame
-        contacted (share of customers, riskiest first by probability x value), profit per customer.
+        group (in order), predicted, observed, lower, upper (of observed), customers, auc.
     """
-    churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
-    value = np.broadcast_to(np.asarray(value, dtype=float), p.shape)
-    earned = np.where(churned, acceptance * (value - offer_cost), -offer_cost) - contact_cost
-    order = np.argsort(-p * np.maximum(value, 0), kind="stable")
-    total = np.concatenate([[0], np.cumsum(earned[order])]) / len(p)
-    contacted = np.linspace(0, 1, 101)
-    profit = np.interp(contacted, np.linspace(0, 1, len(total)), total)
-    return pd.DataFrame({"contacted": contacted, "profit": profit})
+    rows = pd.DataFrame({"churned": np.asarray(churned), "p": np.asarray(probability)})
+    rows = rows.assign(bucket=np.asarray(bucket), group=pd.Series(group).array, n=1)
+    groups = rows.groupby("group", observed=True)
+    table = groups.agg(predicted=("p", "mean"), observed=("churned", "mean"))
+    counts = bucket_array(rows, ["group"], ["churned", "n"], levels={"group": list(table.index)})
+    share = proportion(counts[..., 0], counts[..., 1])
+    table = table.assign(lower=share.lower, upper=share.upper, customers=groups.size())
+    table["auc"] = [
+        roc_auc_score(part["churned"], part["p"]) if part["churned"].nunique() == 2 else np.nan
+        for _, part in groups
+    ]
+    return table.reset_index()
 
 
-def expected_maximum_profit(
-    churned,
-    probability,
-    *,
-    value: float,
-    contact_cost: float,
-    offer_cost: float,
-    alpha: float = 6.0,
-    beta: float = 14.0,
-    points: int = 400,
-) -> dict:
-    """Return the expected maximum profit (EMPC) and the share to contact that earns it.
-
-    The acceptance is unknown and follows a Beta(alpha, beta); for each value of it the best cut is
-    taken. Costs and benefit are those of Verbraken, Verbeke & Baesens (2013), IEEE TKDE 25.
+def calibrated(table: pd.DataFrame) -> pd.DataFrame:
+    """Return in how many groups of `calibration` the promise lies within the observed interval.
 
     Returns
     -------
-    dict
-        profit (per customer, currency), contacted (share, 0 to 1).
+    DataFrame
+        One row: inside, groups, predicted_churn and observed_churn (of all), verdict ("off" where
+        too few are inside, or "none").
     """
-    churned = np.asarray(churned, dtype=bool)
-    order = np.argsort(-np.asarray(probability, dtype=float), kind="stable")
-    ranked, p = churned[order], np.asarray(probability, dtype=float)[order]
-    ends = np.append(p[1:] != p[:-1], True)  # customers of one score are contacted together
-    n = len(ranked)
-    gone = np.append(0, np.cumsum(ranked)[ends]) / n
-    stayed = np.append(0, np.cumsum(~ranked)[ends]) / n
-    acceptance = stats.beta.ppf((np.arange(points) + 0.5) / points, alpha, beta)
-    best, share = np.empty(points), np.empty(points)
-    for i, accepts in enumerate(acceptance):
-        profit = gone * (accepts * (value - offer_cost) - contact_cost)
-        profit -= stayed * (offer_cost + contact_cost)
-        at = int(np.argmax(profit))
-        best[i], share[i] = profit[at], gone[at] + stayed[at]
-    return {"profit": float(best.mean()), "contacted": float(share.mean())}
+    inside = table["predicted"].between(table["lower"], table["upper"])
+    means = {
+        f"{name}_churn": np.average(table[name], weights=table["customers"])
+        for name in ("predicted", "observed")
+    }
+    verdict = "off" if inside.mean() < CALIBRATED else "none"
+    return pd.DataFrame(
+        [{"inside": inside.sum(), "groups": len(table), **means, "verdict": verdict}]
+    )
 
 
-def kept_promise(churned, probability, value, brought, bucket, *, seed: int = 0) -> Interval:
-    """Return what was truly lost of each unit of value that a score called at risk.
-
-    Of those who churned, the expected value over what the probabilities promised of it; times what
-    those who returned brought over what was expected of them. 1 where score and values promise
-    what comes; the interval is over customers.
+def gains(churned, scores: dict) -> pd.DataFrame:
+    """Return the share of churners found when the riskiest share of customers is taken.
 
     Parameters
     ----------
     churned : array of bool, shape (n,)
-    probability, value, brought, bucket : array, shape (n,)
-        Of churn; expected if kept; brought in the horizon; the bucket.
-    seed : int
-        Of the resampling.
-    """
-    churned, value = np.asarray(churned, dtype=bool), np.maximum(np.asarray(value, dtype=float), 0)
-    parts = churned * value, probability * value, ~churned * np.asarray(brought), ~churned * value
-    sums = [_by_bucket(bucket, np.zeros(len(value), dtype=int), part)[:, 0] for part in parts]
-
-    def kept(total: np.ndarray) -> np.ndarray:
-        lost, promised, came, expected = np.moveaxis(total, -1, 0)
-        return lost / promised * came / expected
-
-    return resample(np.stack(sums, axis=1), kept, seed=seed)
-
-
-def uplift(scores: pd.DataFrame) -> dict:
-    """Return churn among those held out minus churn among those contacted.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        customer_id, bucket, group ("contact" or "hold out"), churned.
+    scores : dict of str to array, shape (n,)
+        Name to a score that rises with the risk.
 
     Returns
     -------
-    dict
-        effect (above zero: acting kept customers), lower, upper, p_value, contacted, held_out.
+    DataFrame
+        score, contacted, found (shares, 0 to 1, in steps of a hundredth).
     """
-    counts = {}
-    for name in ("contact", "hold out"):
-        part = scores[scores["group"] == name]
-        gone = np.bincount(part["bucket"], weights=part["churned"], minlength=256)
-        counts[name] = gone, np.bincount(part["bucket"], minlength=256).astype(float)
-    if min(all_.sum() for _, all_ in counts.values()) == 0:
-        return {}
-    test = difference_test(*counts["hold out"], *counts["contact"])
-    return {
-        "effect": float(test.effect),
-        "lower": float(test.lower),
-        "upper": float(test.upper),
-        "p_value": float(test.p_value),
-        "contacted": int(counts["contact"][1].sum()),
-        "held_out": int(counts["hold out"][1].sum()),
-    }
+    churned, steps, parts = np.asarray(churned, dtype=bool), np.linspace(0, 1, 101), []
+    for name, score in scores.items():
+        order = np.argsort(-np.asarray(score, dtype=float), kind="stable")
+        found = np.concatenate([[0], np.cumsum(churned[order])]) / max(churned.sum(), 1)
+        found = np.interp(steps, np.linspace(0, 1, len(found)), found)
+        parts.append(pd.DataFrame({"score": name, "contacted": steps, "found": found}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def feature_gain(model, samples: Samples, columns: Sequence[str]) -> pd.DataFrame:
+    """Return how much log-loss some features save on the test, beside all others.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted with and without them.
+    samples : Samples
+    columns : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        One row: gain_share (of the log-loss without them), lower, upper, verdict ("higher",
+        "lower" or "none").
+
+    Raises
+    ------
+    Unanswerable
+        Where there are no such features.
+    """
+    if not columns:
+        raise Unanswerable("this log holds purchases alone, so journeys add nothing to them")
+    rows, test = pd.concat(samples.training), samples.test
+    X, unseen = samples.X(rows), samples.X(test)
+    simple, rich = (
+        clone(model)
+        .fit(X.drop(columns=gone), rows["churned"])
+        .predict_proba(unseen.drop(columns=gone))[:, 1]
+        for gone in (list(columns), [])
+    )
+    return pd.DataFrame([paired_gain(test["churned"], simple, rich, test["bucket"])])
+
+
+def paired_gain(churned, simple, rich, bucket) -> dict:
+    """Return the share of a score's log-loss that a richer one saves, with a paired interval."""
+    loss = log_losses(churned, simple)
+    gain, error = clustered_mean(loss - log_losses(churned, rich), bucket)
+    reach = stats.t.ppf(0.975, max(len(np.unique(bucket)) - 1, 1)) * error
+    low, high = gain - reach, gain + reach
+    verdict = "higher" if low > 0 else "lower" if high < 0 else "none"
+    limits = (each / loss.mean() for each in (gain, low, high))
+    return {**dict(zip(("gain_share", "lower", "upper"), limits, strict=True)), "verdict": verdict}
 
 
 def equal_groups(p: np.ndarray, groups: int) -> np.ndarray:
@@ -330,13 +308,6 @@ def equal_groups(p: np.ndarray, groups: int) -> np.ndarray:
     rank = np.empty(len(p), dtype=np.int64)
     rank[np.argsort(p, kind="stable")] = np.arange(len(p))
     return rank * groups // max(len(p), 1)
-
-
-def _by_bucket(bucket, cell, values) -> np.ndarray:
-    _, bucket = np.unique(np.asarray(bucket), return_inverse=True)
-    sums = np.zeros((bucket.max() + 1, int(np.max(cell)) + 1))
-    np.add.at(sums, (bucket, cell), np.asarray(values, dtype=float))
-    return sums
 
 
 def _over(part: float, whole: float) -> float:

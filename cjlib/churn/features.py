@@ -1,10 +1,13 @@
 """What is known of a customer at a cut-off: purchases and journey until then, in the engine."""
 
+import math
 from dataclasses import dataclass
 
 import ibis
 import pandas as pd
 from ibis.expr.types import BooleanValue, Table
+
+from cjlib.journeys import purchase_days
 
 RFM = [
     "recency_days",  # since the last day with a purchase
@@ -103,9 +106,9 @@ def features(
     Returns
     -------
     Table
-        customer_id, bucket, ``x``, ``t_x`` and ``T`` (days; several purchases of one day count
-        once), purchases, usual_gap (mean days between purchases), and the columns of
-        ``words.rfm`` and ``words.journey``.
+        customer_id, bucket, ``x``, ``t_x`` and ``T`` (repeat purchases, and days), usual_gap
+        (mean days between purchases), and the columns of ``words.rfm`` and ``words.journey``. A
+        purchase is `cjlib.journeys.purchase_days`.
     """
     past = events.filter(events.timestamp <= cut_off)
     table = _purchases(past, cut_off, horizon, words)
@@ -117,43 +120,34 @@ def features(
         table = table.left_join(felt, table.customer_id == felt.felt_by).drop("felt_by")
         # Who never said what they felt stands at neutral; the log does not tell more.
         table = table.mutate(**{name: table[name].coalesce(0) for name in FEELINGS})
-    kept = ["customer_id", "bucket", "x", "t_x", "T", "purchases", "usual_gap"]
+    kept = ["customer_id", "bucket", "x", "t_x", "T", "usual_gap"]
     return table.select(*kept, *words.rfm, *words.journey)
 
 
 def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
     """One row per customer who bought: what the days of the purchases say."""
-    bought = past.filter(past.purchase).mutate(day=past.timestamp.truncate("D"))
-    days = bought.group_by(["customer_id", "day"]).aggregate(
-        bucket=bought.bucket.min(),
-        purchases=bought.count(),
-        value=bought.value.sum().coalesce(0.0),
-        valued=bought.value.count(),
-    )
+    days = purchase_days(past)
     latest = ibis.window(group_by="customer_id", order_by=days.day.desc())
     days = days.mutate(since=_days(days.day, cut_off), back=ibis.row_number().over(latest))
     half = horizon / pd.Timedelta(1, "D") / 2
-    table = days.group_by("customer_id").aggregate(
-        bucket=days.bucket.min(),
-        purchases=days.purchases.sum(),
+    table = days.group_by(["customer_id", "bucket"]).aggregate(
         purchase_days=days.count(),
         age_days=days.since.max(),
         recency_days=days.since.min(),
         previous=days.since.min(where=days.back == 1),
-        rhythm=(days.since * (-0.6931471805599453 / half)).exp().sum(),
-        spent=days.value.sum(),
-        valued=days.valued.sum(),
+        rhythm=(days.since * (-math.log(2) / half)).exp().sum(),
+        spent=days.value.sum().coalesce(0.0),
+        valued=days.value.count(),
     )
     repeats = table.purchase_days - 1
-    # One purchase has no gap: the time watched is the least that it can be.
+    watched = table.age_days - table.recency_days
     table = table.mutate(
         x=repeats,
-        t_x=table.age_days - table.recency_days,
+        t_x=watched,
         T=table.age_days,
         previous_days=table.previous.coalesce(table.age_days + half),
-        usual_gap=((table.age_days - table.recency_days) / repeats.nullif(0)).coalesce(
-            table.age_days
-        ),
+        # One purchase has no gap: the time watched is the least that it can be.
+        usual_gap=(watched / repeats.nullif(0)).coalesce(table.age_days),
         pace=table.rhythm,
         silent_share=(table.recency_days + 1) / (table.age_days + 1),
     )
@@ -162,7 +156,7 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
 
 
 def _valued(table: Table, past: Table) -> Table:
-    """Add the mean value of a purchase, less refunds: an order sent back brought nothing."""
+    """Add the mean value of a purchase (a day's), less refunds: what is sent back is no value."""
     refunds = past.filter(~past.purchase & (past.value < 0))
     refunds = refunds.group_by(refunded_to="customer_id").aggregate(refunded=refunds.value.sum())
     table = table.left_join(refunds, table.customer_id == refunds.refunded_to).drop("refunded_to")

@@ -1,6 +1,12 @@
 """Every picture of the notebooks: a tidy table in, an ax out."""
 
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
+from cjlib.plots.churn_pictures import (
+    calibration_and_gains,
+    cut_off_bars,
+    importance_bars,
+    profit_lines,
+)
 from cjlib.plots.credit_ranges import credit_ranges
 from cjlib.plots.event_log import activity_curves, silence_lengths, touchpoint_reach
 from cjlib.plots.flow import forecast_panels, journey_flow
@@ -31,18 +37,22 @@ __all__ = [
     "MUTED",
     "SEQUENTIAL",
     "activity_curves",
+    "calibration_and_gains",
     "change_curve",
     "cluster_deviations",
     "count_maps",
     "credit_ranges",
+    "cut_off_bars",
     "difference_heatmap",
     "forecast_panels",
     "heatmap",
+    "importance_bars",
     "interval_bars",
     "journey_flow",
     "journey_map",
     "likelihood_by_number",
     "outcome_panels",
+    "profit_lines",
     "role_colors",
     "sales_cycle",
     "segment_heatmaps",

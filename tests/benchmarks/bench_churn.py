@@ -1,4 +1,4 @@
-"""Time the churn study at a million customers: `python tests/benchmarks/bench_churn.py`."""
+"""Time the churn study at a million customers: `python -m tests.benchmarks.bench_churn`."""
 
 import datetime as dt
 import resource
@@ -7,14 +7,12 @@ import time
 from pathlib import Path
 
 import ibis
-import pandas as pd
+from sklearn.base import clone
 
-from cjlib.churn.actions import action_list, expected_values
-from cjlib.churn.reasons import pushes, reasons
-from cjlib.churn.study import choose_model, open_test, study
+from cjlib import churn
 from cjlib.journeys import with_buckets, with_journeys
+from tests.churn_logs import candidates_of, log_of
 
-AS_OF, HORIZON = pd.Timestamp("2026-01-01"), pd.Timedelta(60, "D")
 EVENTS = """
 select customer_id, "timestamp", touchpoint, stage, role, stage = 'purchase' as purchase,
   case when role = 'after' then 'company' else 'customer' end as initiator,
@@ -50,22 +48,24 @@ def main(customers: int = 1_000_000, events: int = 10_000_000) -> None:
         begun = time.perf_counter()
         with_journeys(with_buckets(con.table("raw")), dt.timedelta(days=30)).to_parquet(path)
         begun = start = clock("the log (not counted)", begun)
-        log = con.read_parquet(path)
-        found = study(log, AS_OF, HORIZON)
+        log = log_of(con.read_parquet(path), as_of="2026-01-01")
+        samples = churn.cut_off_samples(log)
         begun = clock("features at every cut-off", begun)
-        result = open_test(found, choose_model(found))
-        begun = clock(f"choice and test ({result.choice.chosen})", begun)
-        score, value = (
-            result.final.predict_proba(found.now)[:, 1],
-            expected_values(found.now, value=True),
-        )
-        begun = clock("scores and values", begun)
-        why = reasons(found.now, pushes(result.final, found.now), horizon=HORIZON)
-        begun = clock("reasons", begun)
-        shares = {"contact_share": 0.2, "hold_out": 0.1}
-        table = action_list(found.now, score, value, why, **shares, as_of=AS_OF, horizon=HORIZON)
+        choice = churn.select_model(candidates_of(samples), samples)
+        tested = churn.open_test(choice, samples)
+        begun = clock(f"choice and test ({choice.chosen})", begun)
+        known, now = samples.X(samples.known), samples.X(samples.now)
+        final = clone(choice.model).fit(known, samples.known["churned"])
+        score = final.predict_proba(now)[:, 1]
+        begun = clock("scores", begun)
+        because = churn.contributions(final, now, known)
+        begun = clock("contributions", begun)
+        why = churn.reasons(samples.now, because, log)
+        begun = clock("reasons in words", begun)
+        actions = churn.action_list(samples, score, why, share=0.2, hold_out=0.1)
+        churn.at_risk(actions, samples, tested.probability)
         clock("action list", begun)
-        clock(f"in all, {len(table):,} customers", start)
+        clock(f"in all, {len(actions):,} customers", start)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
-from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
-from cjlib.churn.value import GammaGamma
-from cjlib.errors import ContractError
+from cjlib.churn.purchase_models import BGNBD, MBGNBD, GammaGamma, ParetoNBD
+from cjlib.errors import ContractError, Unanswerable
 
 MODELS = [BGNBD, MBGNBD, ParetoNBD]
 
@@ -16,6 +15,11 @@ def with_params(model, *values):
     model = model()
     model.params_ = pd.Series(values, index=list(model.names))
     return model
+
+
+def log_likelihood(model, x, t_x, T):
+    """Return each customer's log-likelihood."""
+    return model._log_likelihood(model.params_.to_numpy(), *map(np.asarray, (x, t_x, T)))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_published_points():
 
 def test_bg_log_likelihood_at_the_published_extremes():
     bg = with_params(BGNBD, 0.25, 4, 0.8, 2.5)
-    found = bg.log_likelihood([0, 200], [0, 38], 40)
+    found = log_likelihood(bg, [0, 200], [0, 38], 40)
     np.testing.assert_allclose(found, [-0.59947382, 100.7957], rtol=1e-6)
 
 
@@ -80,7 +84,7 @@ def test_extreme_customers_stay_finite_and_within_bounds(model):
     fitted = with_params(model, 0.5, 8.0, 0.7, 3.0)
     x = np.array([0, 0, 1, 200, 200, 2000])
     t_x, T = np.array([0, 0, 1e-9, 38, 1, 39.9]), np.array([1e-6, 5000, 40, 40, 400, 40])
-    assert np.isfinite(fitted.log_likelihood(x, t_x, T)).all()
+    assert np.isfinite(log_likelihood(fitted, x, t_x, T)).all()
     for chance in (
         fitted.probability_alive(x, t_x, T),
         fitted.probability_no_purchase(x, t_x, T, 30),
@@ -112,7 +116,7 @@ def test_pareto_likelihood_agrees_with_direct_integration():
         alive = (alpha + T) ** -(r + x) * (beta + T) ** -s
         rate = np.prod(r + np.arange(x)) * alpha**r * beta**s
         model = with_params(ParetoNBD, r, alpha, s, beta)
-        assert model.log_likelihood(x, t_x, T) == pytest.approx(np.log(rate * (alive + s * gone)))
+        assert log_likelihood(model, x, t_x, T) == pytest.approx(np.log(rate * (alive + s * gone)))
 
 
 def simulated(n, *, rng, early):
@@ -143,17 +147,9 @@ def test_fit_recovers_planted_parameters_in_any_unit_of_time(model, early):
     )
 
 
-def test_weights_stand_for_repeated_rows():
-    x, t_x, T = simulated(300, rng=np.random.default_rng(6), early=False)
-    weights = np.arange(300) % 3 + 1
-    repeated = (np.repeat(column, weights) for column in (x, t_x, T))
-    once, full = BGNBD().fit(x, t_x, T, weights), BGNBD().fit(*repeated)
-    np.testing.assert_allclose(once.params_, full.params_, rtol=1e-4)
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_nobody_buying_again_is_said(model):
-    with pytest.raises(ContractError, match="no customer bought a second time"):
+    with pytest.raises(Unanswerable, match="no customer bought a second time"):
         model().fit([0, 0, 0], [0, 0, 0], [5, 6, 7])
 
 
@@ -178,5 +174,5 @@ def test_gamma_gamma_recovers_and_shrinks():
 def test_gamma_gamma_leaves_out_values_that_are_not_positive():
     x, mean = np.array([1, 2, 3, 4, 1]), np.array([10.0, 12.0, 9.0, -5.0, 0.0])
     assert np.isfinite(GammaGamma().fit(x, mean).expected_value(x, mean)).all()
-    with pytest.raises(ContractError, match="two customers"):
+    with pytest.raises(Unanswerable, match="two customers"):
         GammaGamma().fit([1, 1], [-3.0, 0.0])

@@ -1,12 +1,13 @@
-"""Buy-till-you-die models of repeat purchases: BG/NBD, MBG/NBD and Pareto/NBD.
+"""Models of repeat purchases (BG/NBD, MBG/NBD, Pareto/NBD) and of their value (Gamma-Gamma).
 
-A customer buys at random with an own rate until an own, unseen end. All three models read three
-figures per customer: ``x`` repeat purchases, the last of them ``t_x`` after the first purchase,
-watched for ``T`` since the first purchase. Any unit of time does, as long as it stays the same.
+A customer buys at random with an own rate until an own, unseen end. All three "buy till you die"
+models read three figures per customer: ``x`` repeat purchases, the last of them ``t_x`` after the
+first purchase, watched for ``T`` since the first purchase. Any unit of time does, as long as it
+stays the same.
 
 Sources of the formulas: Schmittlein, Morrison & Colombo (1987) and Fader & Hardie's notes for
 Pareto/NBD; Fader, Hardie & Lee (2005) for BG/NBD; Batislam, Denizel & Filiztekin (2007) for
-MBG/NBD.
+MBG/NBD; Fader, Hardie & Lee (2005), "RFM and CLV", for Gamma-Gamma.
 """
 
 from typing import ClassVar
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1
 
-from cjlib.errors import ContractError
+from cjlib.errors import ContractError, Unanswerable
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -38,22 +39,22 @@ class _RepeatPurchases:
 
     names: ClassVar[tuple[str, ...]]
 
-    def fit(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, weights: ArrayLike | None = None):
+    def fit(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike):
         """Fit the parameters by maximum likelihood.
 
         Parameters
         ----------
         x, t_x, T : array of shape (n_customers,)
             Repeat purchases, time of the last one since the first purchase, time watched.
-        weights : array of shape (n_customers,), optional
-            How many customers each row stands for; one by default.
 
         Raises
         ------
+        Unanswerable
+            When nobody bought again: the rates have no maximum then.
         ContractError
-            When nobody bought again (the rates have no maximum then), or a row is impossible.
+            When a row is impossible.
         """
-        x, t_x, T, weights = _compressed(x, t_x, T, weights)
+        x, t_x, T, weights = _compressed(x, t_x, T)
         # Times are fitted in units of their mean and turned back, so that any unit converges alike.
         unit = np.average(T, weights=weights)
         scale = np.where(np.isin(self.names, ("alpha", "beta")), unit, 1.0)
@@ -71,11 +72,6 @@ class _RepeatPurchases:
         self.params_ = pd.Series(params, index=list(self.names))
         self.log_likelihood_ = float(weights @ self._log_likelihood(params, x, t_x, T))
         return self
-
-    def log_likelihood(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> np.ndarray:
-        """Return each customer's log-likelihood, array of shape (n_customers,)."""
-        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
-        return self._log_likelihood(self.params_.to_numpy(), x, t_x, T)
 
     def probability_alive(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> np.ndarray:
         """Return the probability that a customer has not ended yet (no churn score: see below).
@@ -191,27 +187,139 @@ def _log_integral(alpha, k, beta, m, lower, upper):
         return np.log(length / 2) + first + np.log(total)
 
 
-def _compressed(x, t_x, T, weights):
-    """Check the rows and return each different one once, with its weight."""
+def _compressed(x, t_x, T):
+    """Check the rows and return each different one once, with how often it comes."""
     columns = {"x": x, "t_x": t_x, "T": T}
     rows = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in columns.items()})
-    rows["weight"] = 1.0 if weights is None else np.asarray(weights, dtype=float)
-    wrong = (
-        rows.isna().any(axis=1)
-        | (rows["x"] < 0)
-        | (rows["t_x"] < 0)
-        | (rows["T"] < rows["t_x"])
-        | ((rows["x"] == 0) & (rows["t_x"] != 0))
+    possible = (rows["x"] >= 0) & (rows["t_x"] >= 0) & (rows["T"] >= rows["t_x"])
+    possible &= (rows["x"] > 0) | (rows["t_x"] == 0)
+    if not possible.all():
+        raise ContractError(
+            f"{int((~possible).sum())} customers have impossible purchase histories (0 <= t_x <= T "
+            "must hold, and t_x be 0 without a repeat purchase); check the order of times"
+        )
+    if not (rows["x"] > 0).any():
+        raise Unanswerable("no customer bought a second time")
+    rows = rows.groupby(["x", "t_x", "T"], as_index=False, sort=True).size()
+    return (rows[name].to_numpy(dtype=float) for name in ("x", "t_x", "T", "size"))
+
+
+class GammaGamma:
+    """Gamma-Gamma model: values vary around each customer's own mean, and these means vary.
+
+    It assumes that the value of a purchase has nothing to do with how often a customer buys.
+
+    Attributes
+    ----------
+    params_ : Series
+        p, q and v.
+    log_likelihood_ : float
+    mean_ : float
+        The plain mean of the means fitted to.
+    """
+
+    def fit(self, x: ArrayLike, mean_value: ArrayLike):
+        """Fit p, q and v by maximum likelihood.
+
+        Parameters
+        ----------
+        x : array of shape (n_customers,)
+            Purchases behind each mean; rows with none are left out.
+        mean_value : array of shape (n_customers,)
+            Mean value per purchase; rows that are not above zero are left out.
+
+        Raises
+        ------
+        Unanswerable
+            When fewer than two different positive means are left.
+        """
+        x, m = np.asarray(x, dtype=float), np.asarray(mean_value, dtype=float)
+        usable = (x > 0) & (m > 0) & np.isfinite(m)
+        x, m = x[usable], m[usable]
+        if len(np.unique(m)) < 2:
+            raise Unanswerable("fewer than two customers have different positive mean values")
+        unit = m.mean()
+
+        def loss(theta: np.ndarray) -> float:
+            return -float(_log_density(np.exp(np.clip(theta, -15, 15)), x, m / unit).mean())
+
+        rough = minimize(loss, np.log([2.0, 2.0, 1.0]), method="Nelder-Mead")
+        best = minimize(loss, rough.x, method="BFGS", options={"gtol": 1e-7})
+        best = best if best.fun <= rough.fun else rough
+        params = np.exp(np.clip(best.x, -15, 15)) * np.array([1, 1, unit])
+        self.params_ = pd.Series(params, index=["p", "q", "v"])
+        self.mean_ = float(unit)
+        self.log_likelihood_ = float(_log_density(params, x, m).sum())
+        return self
+
+    def expected_value(self, x: ArrayLike, mean_value: ArrayLike) -> np.ndarray:
+        """Return each customer's expected value per purchase, shrunk towards everybody's.
+
+        A mean of zero or less (all sent back) counts as zero. Customers without a mean get
+        everybody's, p v / (q - 1), or the plain mean of the fitted ones where the formula has none
+        (q at most 1).
+        """
+        p, q, v = self.params_
+        x, m = np.asarray(x, dtype=float), np.asarray(mean_value, dtype=float)
+        known = (x > 0) & np.isfinite(m)
+        x, m = np.where(known, x, 0.0), np.where(known, np.maximum(m, 0.0), 0.0)
+        weight = p * x + q - 1
+        usual = p * v / (q - 1) if q > 1 else self.mean_
+        return np.where(weight > 0, p * (v + x * m) / np.where(weight > 0, weight, 1), usual)
+
+
+def _log_density(params: np.ndarray, x: np.ndarray, m: np.ndarray) -> np.ndarray:
+    p, q, v = params
+    return (
+        gammaln(p * x + q)
+        - gammaln(p * x)
+        - gammaln(q)
+        + q * np.log(v)
+        + (p * x - 1) * np.log(m)
+        + p * x * np.log(x)
+        - (p * x + q) * np.log(v + m * x)
     )
-    if wrong.any():
-        raise ContractError(
-            f"{int(wrong.sum())} customers have impossible purchase histories (0 <= t_x <= T must "
-            "hold, and t_x be 0 without a repeat purchase); check the order of times in the log"
-        )
-    if not (rows["x"] * rows["weight"] > 0).any():
-        raise ContractError(
-            "no customer bought a second time, so a model of repeat purchases has nothing to "
-            "learn; use a longer history, or a later cut-off"
-        )
-    rows = rows.groupby(["x", "t_x", "T"], as_index=False, sort=True)["weight"].sum()
-    return (rows[name].to_numpy() for name in ("x", "t_x", "T", "weight"))
+
+
+MODELS = {"bg_nbd": BGNBD, "mbg_nbd": MBGNBD, "pareto_nbd": ParetoNBD}
+"""Name of the feature to the model behind it."""
+
+
+def purchase_model_features(
+    frame: pd.DataFrame, days: float, *, most: int = 12_000
+) -> pd.DataFrame:
+    """Return each purchase model's probability of no purchase in the coming days.
+
+    The models learn from the purchases up to the cut-off alone, no label is involved, so they are
+    fitted anew at every cut-off.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Customers of one cut-off with ``x``, ``t_x`` and ``T`` in days.
+    days : float
+        The horizon.
+    most : int
+        Fit on every k-th customer when there are more, for time's sake.
+
+    Returns
+    -------
+    DataFrame
+        Same rows: the columns of ``MODELS``, and ``expected_orders`` (of those who order at all
+        within the horizon, by MBG/NBD); NaN where nobody bought twice.
+    """
+    history = frame[["x", "t_x", "T"]].to_numpy(dtype=float)
+    every = -(-len(frame) // most)
+    cells, where = np.unique(history, axis=0, return_inverse=True)
+    table = pd.DataFrame(np.nan, frame.index, [*MODELS, "expected_orders"])
+    for name, model in MODELS.items():
+        try:
+            fitted = model().fit(*history[::every].T)
+        except Unanswerable:
+            continue
+        silent = np.clip(fitted.probability_no_purchase(*cells.T, days), 1e-6, 1 - 1e-6)
+        table[name] = silent[where.ravel()]
+        if model is MBGNBD:
+            orders = fitted.expected_purchases(*cells.T, days) / (1 - silent)
+            table["expected_orders"] = np.maximum(orders, 1.0)[where.ravel()]
+    return table

@@ -1,50 +1,37 @@
-"""The whole study: figures in print, planted truths, and logs that allow no model."""
+"""The whole way to a score: figures in print, planted truths, and logs that allow no model."""
 
-import datetime as dt
 import importlib.util
 from itertools import product
 from pathlib import Path
 
-import ibis
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
+from cjlib.churn import cut_off_samples, feature_gain, leakage_checks, log_scale, on, open_test
 from cjlib.churn.evaluation import equal_groups
-from cjlib.churn.lifetime import BGNBD, MBGNBD, ParetoNBD
-from cjlib.churn.models import LogisticScores, base_columns
-from cjlib.churn.reasons import drivers
-from cjlib.churn.study import ablation, choose_model, future_seen, open_test, study
-from cjlib.errors import ContractError
-from cjlib.journeys import with_buckets, with_journeys
+from cjlib.churn.importance import permutation_importance
+from cjlib.churn.purchase_models import BGNBD, MBGNBD, ParetoNBD
+from cjlib.churn.selection import select_model
+from cjlib.errors import Unanswerable
 from cjlib.log import open_log
 from data.demo.files import write
 from data.demo.generate import generate
+from tests.churn_logs import DAY, candidates_of, log_of, orders, prepared
 
-DAY = pd.Timedelta(1, "D")
 DEMO = Path(__file__).parents[1] / "data" / "demo"
 
 
-def prepared(frame):
-    """Return events of plain rows as a prepared log holds them, all in memory."""
-    defaults = {
-        "touchpoint": "order",
-        "stage": "purchase",
-        "role": "purchase",
-        "purchase": True,
-        "initiator": "customer",
-        "channel": None,
-        "value": np.nan,
-        "sentiment": np.nan,
-    }
-    frame = frame.assign(**{k: v for k, v in defaults.items() if k not in frame})
-    frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
-    frame = frame.astype({"channel": "string", "value": float, "sentiment": float})
-    frame["line"] = np.arange(len(frame))
-    con = ibis.duckdb.connect()
-    table = con.create_table("events", ibis.memtable(frame).cast({"channel": "string"}))
-    return con.create_table("log", with_journeys(with_buckets(table), dt.timedelta(days=30)))
+def scored(log):
+    """Return samples, choice and test of a log."""
+    samples = cut_off_samples(log)
+    choice = select_model(candidates_of(samples), samples)
+    return samples, choice, open_test(choice, samples)
 
 
 # -- figures in print -----------------------------------------------------------------------------
@@ -103,14 +90,13 @@ def test_published_pitfalls_of_cdnow(histories):
 
 @pytest.mark.slow
 def test_the_chosen_model_beats_the_published_scores_of_cdnow(master):
-    found = study(prepared(master), pd.Timestamp("1998-06-30"), 181 * DAY)
-    result = open_test(found, choose_model(found))
-    best = result.evaluation.set_index("chosen").loc[True]
+    _, choice, tested = scored(log_of(prepared(master), as_of="1998-06-30", days=181))
+    best = tested.row.iloc[0]
     assert best["auc"] >= 0.8074
     assert best["log_loss"] <= 0.4100
     assert best["ece"] <= 0.016
     assert best["return_lift"] > 3.2
-    assert not result.choice.out_of_time  # the history carries a single training cut-off
+    assert not choice.out_of_time  # the history carries a single training cut-off
 
 
 @pytest.mark.slow
@@ -129,9 +115,8 @@ def test_the_chosen_model_beats_the_published_scores_of_complete_journey(days, a
     )
     lines["customer_id"] = lines["customer_id"].astype(str)
     end_of_day = pd.Timestamp(as_of) - pd.Timedelta(1, "s")
-    found = study(prepared(lines.drop(columns="basket_id")), end_of_day, days * DAY)
-    result = open_test(found, choose_model(found))
-    assert result.evaluation.set_index("chosen").loc[True, "auc"] >= area
+    log = log_of(prepared(lines.drop(columns="basket_id")), as_of=end_of_day, days=days)
+    assert scored(log)[2].row["auc"].item() >= area
 
 
 @pytest.mark.slow
@@ -139,12 +124,14 @@ def test_the_chosen_model_beats_a_plain_regression_where_nothing_was_compared_be
     """At cut-offs that no choice of features or candidates was made on."""
     events, gains = prepared(master), []
     for as_of, days in product(("1998-03-31", "1998-06-30"), (60, 120)):
-        found = study(events, pd.Timestamp(as_of), days * DAY)
-        result = open_test(found, choose_model(found))
-        plain = LogisticScores(("recency_days", "purchase_days", "age_days"), strength=1.0)
-        plain.fit(found.training[-1], found.training[-1]["churned"])
-        churned = found.test["churned"]
-        before, after = (m.predict_proba(found.test)[:, 1] for m in (plain, result.model))
+        samples, _, tested = scored(log_of(events, as_of=as_of, days=days))
+        names = ["recency_days", "purchase_days", "age_days"]
+        plain = make_pipeline(FunctionTransformer(log_scale), LogisticRegression())
+        plain = on(names, plain).fit(
+            samples.X(samples.training[-1]), samples.training[-1]["churned"]
+        )
+        churned, after = samples.test["churned"], tested.probability
+        before = plain.predict_proba(samples.X(samples.test))[:, 1]
         assert roc_auc_score(churned, after) > roc_auc_score(churned, before)
         gains.append(log_loss(churned, before) - log_loss(churned, after))
     assert min(gains) > 0
@@ -156,17 +143,15 @@ def test_the_chosen_model_beats_a_plain_regression_where_nothing_was_compared_be
 
 @pytest.fixture(scope="module")
 def demo():
-    log = open_log("demo")
-    found = study(log.events, log.as_of, pd.Timedelta(log.dataset.churn.horizon))
-    return log, found, open_test(found, choose_model(found))
+    return scored(open_log("demo"))
 
 
 @pytest.mark.slow
 def test_demo_probabilities_are_the_generators_own_within_sampling_error(demo):
-    _, found, result = demo
+    samples, _, tested = demo
     truth = pd.read_csv(DEMO / "truth_customers.csv.gz").set_index("customer_id")
-    truth = truth["churn_probability"][found.test["customer_id"]].to_numpy()
-    p = result.model.predict_proba(found.test)[:, 1]
+    truth = truth["churn_probability"][samples.test["customer_id"]].to_numpy()
+    p = tested.probability
     for group in range(10):
         rows = equal_groups(p, 10) == group
         error = np.sqrt((truth[rows] * (1 - truth[rows])).sum()) / rows.sum()
@@ -176,8 +161,10 @@ def test_demo_probabilities_are_the_generators_own_within_sampling_error(demo):
 
 @pytest.mark.slow
 def test_demo_journeys_help_beyond_orders(demo):
-    _, found, result = demo
-    assert ablation(found, result)["lower"] > 0.03
+    samples, choice, _ = demo
+    assert feature_gain(choice.candidates["boosted trees"], samples, samples.journey)[
+        "lower"
+    ].item() > (0.03)
 
 
 @pytest.mark.slow
@@ -188,43 +175,34 @@ def test_the_planted_driver_is_found_in_demos_of_several_seeds_and_idle_ones_are
         folder.mkdir()
         write(generate(3000, seed, dirt=False), folder)
         (folder / "demo.yml").write_text(described, encoding="utf-8")
-        log = open_log(folder / "demo.yml")
-        found = study(log.events, log.as_of, pd.Timedelta(log.dataset.churn.horizon))
-        rows = pd.concat(found.training)
-        columns = (*base_columns(found.words, rows), *found.words.journey)
-        model = LogisticScores(columns).fit(rows, rows["churned"])
-        driver = drivers(model, found.test, list(columns), seed=1).set_index("topic")["driver"]
-        assert driver["touchpoint delivery_late"]
-        assert not driver["touchpoint newsletter_open"]
-        assert not driver["channel affiliate"]
+        samples = cut_off_samples(open_log(folder / "demo.yml"))
+        rows, test = pd.concat(samples.training), samples.test
+        model = clone(candidates_of(samples)["RFM + journey"])
+        model.fit(samples.X(rows), rows["churned"])
+        table = permutation_importance(
+            model, samples.X(test), test["churned"], test["bucket"], seed=1
+        )
+        verdict = table.set_index("topic")["verdict"]
+        assert verdict["touchpoint delivery_late"] == "important"
+        assert verdict["touchpoint newsletter_open"] == "none"
+        assert verdict["channel affiliate"] == "none"
 
 
 @pytest.mark.slow
 def test_demo_features_do_not_see_the_future(demo):
-    log, found, _ = demo
-    assert future_seen(found, log.events, log.dataset.journey.inactivity, most=500) == []
+    assert set(leakage_checks(demo[0], most=500)["verdict"]) == {"none"}
 
 
 # -- logs that allow no model ---------------------------------------------------------------------
 
 
-def orders(customers, *, days=300, every=20.0, seed=1):
-    """Return orders of customers who buy at random, ``every`` so many days on average."""
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(days / every, customers).clip(1)
-    who = np.repeat(np.arange(customers), counts)
-    at = pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, days, len(who)), unit="D")
-    return pd.DataFrame({"customer_id": [f"c{i}" for i in who], "timestamp": at})
-
-
 AS_OF = pd.Timestamp("2025-10-28")
 
 
-def problem_of(frame, horizon=95):
-    found = study(prepared(frame), AS_OF, horizon * DAY)
-    assert len(found.now) == frame["customer_id"].nunique()
-    assert found.customers["use"].iloc[-1] == "scores"
-    return found.problem
+def problem_of(frame, days=95):
+    with pytest.raises(Unanswerable) as error:
+        cut_off_samples(log_of(prepared(frame), as_of=AS_OF, days=days))
+    return str(error.value)
 
 
 def test_nobody_churning_is_said():
@@ -233,7 +211,7 @@ def test_nobody_churning_is_said():
 
 def test_everyone_churning_is_said():
     first = orders(400)[lambda t: t["timestamp"] < "2025-03-01"]
-    assert "A longer churn.horizon may help" in problem_of(first)
+    assert "a longer churn.horizon may help" in problem_of(first)
 
 
 def test_one_order_a_customer_is_said():
@@ -245,31 +223,28 @@ def test_thirty_customers_are_too_few():
 
 
 def test_a_horizon_longer_than_the_history_is_said():
-    assert "three times the horizon" in problem_of(orders(100), horizon=400)
+    assert "three times the horizon" in problem_of(orders(100), days=400)
 
 
-def test_refunds_alone_are_an_error_with_its_place():
+def test_refunds_alone_are_said_with_their_place():
     refunds = orders(50).assign(purchase=False, touchpoint="refund", value=-5.0)
-    with pytest.raises(ContractError, match=r"journey\.purchase"):
-        study(prepared(refunds), AS_OF, 60 * DAY)
+    assert "journey.purchase" in problem_of(refunds, days=60)
 
 
 @pytest.mark.slow
 def test_values_below_zero_do_no_harm():
     frame = orders(300, every=60.0)
     frame["value"] = np.random.default_rng(2).normal(0, 50, len(frame))
-    found = study(prepared(frame), AS_OF, 60 * DAY)
-    assert found.problem == ""
-    result = open_test(found, choose_model(found))
-    assert result.final.predict_proba(found.now)[:, 1].max() <= 1
-    assert np.isfinite(result.evaluation["log_loss"]).all()
+    samples, choice, tested = scored(log_of(prepared(frame), as_of=AS_OF))
+    final = clone(choice.model).fit(samples.X(samples.known), samples.known["churned"])
+    assert final.predict_proba(samples.X(samples.now))[:, 1].max() <= 1
+    assert np.isfinite(tested.table["log_loss"]).all()
 
 
 @pytest.mark.slow
 def test_without_anything_to_learn_a_simple_score_is_chosen():
     frame = orders(600, every=60.0)
-    found = study(prepared(frame), AS_OF, 60 * DAY)
-    result = open_test(found, choose_model(found))
-    best = result.evaluation.set_index("chosen").loc[True]
-    assert best["ece"] < 0.08
-    assert ablation(found, result) == {}
+    samples, _, tested = scored(log_of(prepared(frame), as_of=AS_OF))
+    assert tested.row["ece"].item() < 0.08
+    assert samples.customers["use"].iloc[-1] == "scores"
+    assert samples.journey == []
