@@ -238,7 +238,7 @@ def shared_sentences() -> dict[str, str]:
 
 
 def trust_sentence(rows: Mapping[str, int]) -> tuple[str, dict]:
-    """Return how far the data can be trusted: a sentence, and its values but for ``as_of``.
+    """Return how far the data can be trusted: a sentence, and its values.
 
     Parameters
     ----------

@@ -124,14 +124,14 @@ class Report:
                     "name": name if place == 1 else f"{name}_{place}",
                     **dict(zip(("value", "lower", "upper"), figures, strict=True)),
                     "unit": unit or units.get(kind, of.replace("_", " ")),
-                    "sentence": self._filled(row, sentence)[0][1],
+                    "sentence": self._filled(row, sentence)[0][1].removeprefix("- "),
                 }
             )
 
     def quality_line(self) -> None:
-        """Display in one line how far the data can be trusted."""
+        """Display in one line how far the data can be trusted, and of when the report is."""
         sentence, row = trust_sentence(self.log.rows)
-        self.say(row, sentence)
+        self.say(row, f"{sentence} {shared_sentences()['moment']}")
 
     def left_out(self, **needs: str) -> None:
         """Display in one line what is left out and which column would bring it.

@@ -125,9 +125,7 @@ def test_the_main_figure_is_the_first_that_is_no_text_and_no_limit():
 def test_the_trust_sentence_never_says_all_when_some_were_left_out():
     rows = {"read": 100_000, "kept": 99_999, "quarantined": 1, "duplicates": 0}
     sentence, values = trust_sentence(rows)
-    said = Wording().sentence(sentence, values | {"as_of": dt.date(2024, 3, 1)})
-    assert "over 99.9%" in said
-    assert "1 March 2024" in said
+    assert "over 99.9%" in Wording().sentence(sentence, values)
     sentence, _ = trust_sentence({"read": 5, "kept": 5, "quarantined": 0, "duplicates": 0})
     assert sentence == shared_sentences()["trust_all"]
 

@@ -40,7 +40,7 @@ def index_html(
     return _template("index.html.j2").render(
         manifest=manifest,
         as_of=figure("date", as_of),
-        trust=Wording().sentence(trust, {**values, "as_of": as_of}),
+        trust=Wording().sentence(trust, values),
         groups=[(page.title, found) for page, found in groups if found],
         pages=pages,
         tables=list(tables),
