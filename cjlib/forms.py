@@ -245,7 +245,13 @@ def trust_sentence(rows: Mapping[str, int]) -> tuple[str, dict]:
     rows : mapping
         Counts under ``read``, ``kept``, ``quarantined`` and ``duplicates``.
     """
-    name = "trust_all" if rows["kept"] == rows["read"] else "trust_some"
+    match bool(rows["quarantined"]), bool(rows["duplicates"]):
+        case False, False:
+            name = "trust_all"
+        case True, True:
+            name = "trust_some"
+        case quarantined, _:
+            name = "trust_quarantined" if quarantined else "trust_duplicates"
     return shared_sentences()[name], {**rows, "kept_share": rows["kept"] / max(rows["read"], 1)}
 
 
