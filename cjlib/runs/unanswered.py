@@ -29,50 +29,54 @@ def take_out_unanswered(notebook: NotebookNode) -> None:
 
     A text goes together with the code below it when that code was left out, or found nothing to
     say, and shows nothing. A section (a heading of the second level with all that follows) of which
-    nothing is left to see goes whole, of any other the heading stays. The questions are named at
-    the end, each with its reason.
+    nothing is left to see goes whole, of any other the heading stays. The sections are named at
+    the end by the reason why they, or a part of them, are not there.
     """
-    title, *sections = _sections(notebook)
-    kept = [cell for text in title for cell in text.cells]
-    unanswered = {text.question: text.reason for text in title if text.reason}
-    for section in sections:
-        for text in section:
-            if text.reason:
-                unanswered.setdefault(text.question, text.reason)
-        seen = any(text.shows for text in section)
-        if not seen and any(text.goes for text in section):
-            if not any(text.reason for text in section):
-                unanswered[section[0].question] = shared_sentences()["nothing_found"]
+    kept, wholes, parts = [], _Named(), _Named()
+    for place, section in enumerate(_sections(notebook)):
+        heading = spoken(section[0].cells[0].source.partition("\n")[0])
+        reasons = dict.fromkeys(reason for text in section for reason in text.reasons)
+        shows = any(text.shows for text in section)
+        if place and not shows and any(text.goes for text in section):
+            wholes.add(next(iter(reasons), shared_sentences()["nothing_found"]), heading)
             continue
+        for reason in reasons:
+            parts.add(reason, heading)
         for text in section:
-            if not text.goes:
+            if not (place and text.goes):  # the title stays
                 kept += text.cells
             elif text is section[0]:
                 kept.append(new_markdown_cell(text.cells[0].source.partition("\n")[0]))
-    if unanswered:
-        kept.append(new_markdown_cell(_named(unanswered)))
+    for name, found in (("unanswered_questions", wholes), ("unanswered_parts", parts)):
+        if found:
+            kept.append(new_markdown_cell(found.in_words(shared_sentences()[name])))
     notebook.cells = kept
 
 
-def _named(unanswered: dict[str, str]) -> str:
-    sentences = shared_sentences()
-    rows = [{"question": each, "reason": reason} for each, reason in unanswered.items()]
-    named = [
-        Wording().sentence(sentences["unanswered_question"], row, markdown=True) for row in rows
-    ]
-    return "\n".join([sentences["unanswered_questions"], "", *named])
+class _Named(dict):
+    """Headings by the reason why they are not answered."""
+
+    def add(self, reason: str, heading: str) -> None:
+        self.setdefault(reason, []).append(heading)
+
+    def in_words(self, introduction: str) -> str:
+        row = shared_sentences()["unanswered_question"]
+        said = [
+            Wording().sentence(row, {"question": " ".join(each), "reason": reason}, markdown=True)
+            for reason, each in self.items()
+        ]
+        return "\n".join([introduction, "", *said])
 
 
 @dataclass
 class _Text:
     """A cell of text with the code below it, up to the next text."""
 
-    question: str
     cells: list[NotebookNode]
 
     @property
-    def reason(self) -> str:
-        return next(filter(None, map(reason_left_out, self.cells)), "")
+    def reasons(self) -> list[str]:
+        return [reason for reason in map(reason_left_out, self.cells) if reason]
 
     @property
     def shows(self) -> bool:
@@ -88,12 +92,12 @@ class _Text:
 
 def _sections(notebook: NotebookNode) -> Iterator[list[_Text]]:
     section: list[_Text] = []
-    for cell, question in with_questions(notebook):
-        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## ") and section:
             yield section
             section = []
         if cell.cell_type == "markdown" or not section:
-            section.append(_Text(question, []))
+            section.append(_Text([]))
         section[-1].cells.append(cell)
     yield section
 
