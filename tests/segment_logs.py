@@ -51,11 +51,11 @@ def find_views(log, most_clusters=3, most_types=6, seed=1):
 
 def profile_of(log, found):
     """What sets a log's segments apart."""
-    return profiles(log, found.views, found.now, found.then, found.stability)
+    return profiles(log, found.views, found.now, found.stability)
 
 
 def shown_of(log, found, profile):
-    """What of it can be shown."""
+    """What of it can be read."""
     least = log.dataset.privacy.smallest_group
     return readable_profile(log, found.views, profile, lambda n: n >= least)
 

@@ -29,7 +29,7 @@ class TestClusterNames:
     def names(self, rows, sizes=None, kept=None):
         centers = pd.DataFrame(rows, columns=list(self.spread.index))
         sizes = pd.Series([100] * len(rows) if sizes is None else sizes)
-        return cluster_names(centers, sizes, self.spread, kept=kept)
+        return cluster_names(centers, sizes, self.spread, str, kept or {})
 
     def test_two_kinds_of_feature_that_differ_most(self):
         names = self.names([[-1, 0.8, 0.2, 0.1], [1, 0.2, 0.8, 0]])
@@ -147,5 +147,5 @@ def test_without_clusters_nothing_sets_them_apart_and_the_best_try_is_told(found
         clusters.deviations()
     row = clusters.summary().iloc[0]
     assert row["clusters"] == 0
-    assert row["weakest"] == clusters.trials()["weakest"].max() < row["holds"]
+    assert row["weakest"] == clusters.model.trials_["weakest"].max() < row["holds"]
     assert row["most"] == 3

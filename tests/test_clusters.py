@@ -88,7 +88,7 @@ class TestMethodsAreExchangeable:
 
     def test_one_that_finds_only_noise_finds_no_clusters(self):
         noise = np.random.default_rng(0).random((300, 4))
-        model = StableClusters(DBSCAN(eps=1e-6), holds=0, **QUICK).fit(noise)
+        model = StableClusters(DBSCAN(eps=1e-6), **QUICK).fit(noise)
         assert model.n_clusters_ == 1
         assert not model.trials_["holds"].any()
 

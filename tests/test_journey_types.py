@@ -23,7 +23,7 @@ class TestJourneyTypes:
     @pytest.mark.parametrize("seed", [11, 12, 13, 14])
     def test_planted_kinds_of_other_demos_are_found(self, tmp_path, seed):
         made, log = log_of_demo(tmp_path, seed=seed, customers=2500)
-        types = find_journey_types(log, MarkovMixture(seed=seed), seed=seed, n_bootstraps=1)
+        types = find_journey_types(log, MarkovMixture(seed=seed), seed=seed)
         members = types.assign(log)
         kinds = made.customers.set_index("customer_id")["kind"].reindex(members["customer_id"])
         assert len(types.names) == kinds.nunique()
@@ -32,7 +32,7 @@ class TestJourneyTypes:
     @pytest.mark.slow
     def test_without_kinds_there_is_one_type(self, tmp_path):
         _, log = log_of_demo(tmp_path, kinds=False, customers=2500)
-        types = find_journey_types(log, MarkovMixture(), numbers=range(1, 5), n_bootstraps=1)
+        types = find_journey_types(log, MarkovMixture(), numbers=range(1, 5))
         members = types.assign(log)
         assert types.names == ["all"]
         assert (members["journey_type"] == "all").all()

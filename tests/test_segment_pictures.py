@@ -9,7 +9,6 @@ from cjlib.plots import (
     count_maps,
     likelihood_by_number,
     outcome_panels,
-    share_pairs,
     stability_by_number,
     transition_pictures,
 )
@@ -40,7 +39,7 @@ def test_counts_beside_a_known_total_do_not_give_small_cells_away(small):
 
 def test_long_names_of_clusters_are_wrapped_not_cut():
     table = pd.DataFrame([[9, 9], [9, 9]], index=LONG, columns=LONG)
-    (ax,) = count_maps([table])
+    (ax,) = count_maps([table], smallest=1)
     assert labels(ax.get_xticklabels()) == labels(ax.get_yticklabels()) == LONG
     deviations = pd.DataFrame([[0.5, -0.5]], index=["touchpoint: to_the_door (log)"], columns=LONG)
     ax = cluster_deviations(deviations)
@@ -77,10 +76,3 @@ def test_outcome_panels_leave_out_what_is_not_known():
     assert [ax.get_title(loc="left") for ax in axes[0]] == ["Value", "Churn"]
     assert axes[0, 0].get_xlabel() == "EUR"
     assert not axes[1, 1].get_visible()
-
-
-def test_share_pairs_draw_both_shares_of_every_row():
-    table = pd.DataFrame({"segment": ["a", "b"], "x": [0.2, 0.3], "y": [0.1, 0.4]})
-    ax = share_pairs(table, {"x": "of customers", "y": "of value"}, title="Who brings most?")
-    assert labels(ax.get_yticklabels()) == ["a", "b"]
-    assert labels(ax.get_legend().get_texts()) == ["of customers", "of value"]

@@ -10,6 +10,7 @@ What hurts: before and at the purchase, what loses customers; after it, where a 
 nature and an event may come late only because something went wrong, what feels bad.
 """
 
+import ibis
 import numpy as np
 import pandas as pd
 
@@ -42,7 +43,9 @@ LACKING = {
 }
 
 
-def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
+def touchpoint_table(
+    log: Log, segments: pd.DataFrame | None = None, visits: ibis.Table | None = None
+) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
 
     This is the one comparison of visits with and without a touchpoint, and the one definition of
@@ -57,6 +60,8 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
     segments : DataFrame, optional
         ``customer_id`` and ``segment``, a row per customer, to tell segments apart: each is
         compared within itself. By default everybody is in the segment ``all``.
+    visits : Table, optional
+        The log's `visit_facts`, where they have been computed for several tables.
 
     Returns
     -------
@@ -97,8 +102,9 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
         (``compared``: the lesser of the closed visits with the touchpoint and without it that have
         a counterpart), or fewer than 30 events have a feeling.
     """
+    visits = visit_facts(log) if visits is None else visits
     journeys, events, visits = (
-        with_segments(part, segments) for part in (log.journeys, log.events, visit_facts(log))
+        with_segments(part, segments) for part in (log.journeys, log.events, visits)
     )
     everybody = customers_by(journeys, "segment")
     columns = ["segment", "stage", "touchpoint", "initiator", "medium"]

@@ -16,7 +16,6 @@ from cjlib.plots.segment_pictures import (
     count_maps,
     likelihood_by_number,
     outcome_panels,
-    share_pairs,
     stability_by_number,
     transition_pictures,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "role_colors",
     "sales_cycle",
     "segment_heatmaps",
-    "share_pairs",
     "silence_lengths",
     "stability_by_number",
     "step_curves",

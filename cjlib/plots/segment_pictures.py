@@ -12,44 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import shortened
 from cjlib.plots.charts import Label, heatmap, interval_bars, legend_below, new_axes
-from cjlib.plots.style import ACCENT, BAD, MUTED, percent_axis
+from cjlib.plots.style import ACCENT, BAD, MUTED
 
 MORE_OR_LESS = sns.blend_palette(["#b9853b", "#f7f4ef", ACCENT], as_cmap=True)
 """For deviations that are neither good nor bad."""
-
-
-def share_pairs(
-    table: pd.DataFrame,
-    names: Mapping[str, str],
-    *,
-    label: str = "segment",
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw two shares per row, joined by a line: of customers and, say, of value.
-
-    Parameters
-    ----------
-    table : DataFrame
-    names : mapping of str to str
-        The columns of the two shares, and what they are of.
-    label : str
-        Column of what the rows are called.
-    title : str
-    ax : Axes, optional
-    """
-    ax = new_axes(ax, 1.4 + 0.28 * len(table))
-    rows = np.arange(len(table))
-    ax.hlines(rows, *(table[column] for column in names), color=MUTED, linewidth=1.5, zorder=1)
-    for (column, name), color in zip(names.items(), (MUTED, ACCENT), strict=True):
-        ax.scatter(table[column], rows, color=color, s=36, label=name, zorder=2)
-    ax.set_yticks(rows, [shortened(text) for text in table[label]])
-    ax.set(ylim=(len(table) - 0.5, -0.5), title=title)
-    ax.set_xlim(left=0)
-    percent_axis(ax.xaxis)
-    ax.legend(frameon=False)
-    ax.grid(axis="y", visible=False)
-    return ax
 
 
 def stability_by_number(
@@ -136,11 +102,11 @@ def transition_pictures(chains: Mapping[str, pd.DataFrame], *, label: Label = st
     """
     rows = -(-len(chains) // 2)
     _, axes = plt.subplots(rows, 2, figsize=(10.5, 3.3 * rows), squeeze=False)
-    likely = np.nan_to_num(np.stack([*chains.values()])) >= 0.005
+    likely = np.stack([*chains.values()]) >= 0.005
     met = likely.any(axis=(0, 1)) | likely.any(axis=(0, 2))
     for ax, (name, chain) in zip(axes.flat, chains.items(), strict=False):
-        grid = chain.iloc[:-1].loc[met[:-1], met]
-        heatmap(grid.where(grid >= 0.005), label=label, ax=ax)
+        grid = chain.where(chain >= 0.005).iloc[:-1].loc[met[:-1], met]
+        heatmap(grid, label=label, ax=ax)
         plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
         ax.set_title(fill(name, 48).capitalize(), fontsize=10.5)
     for ax in axes.flat[len(chains) :]:
@@ -188,19 +154,15 @@ def _wrap_columns(ax: Axes, names: Sequence[str]) -> None:
         ax.set_xticklabels([fill(str(name), width) for name in names], rotation=0, ha="center")
 
 
-def outcome_panels(
-    profile: pd.DataFrame, units: Mapping[str, str], *, label: str = "segment"
-) -> np.ndarray:
+def outcome_panels(profile: pd.DataFrame, units: Mapping[str, str]) -> np.ndarray:
     """Draw measures side by side, views one below the other, with their intervals.
 
     Parameters
     ----------
     profile : DataFrame
-        ``view``, `label` and of each measure its column, ``_lower`` and ``_upper``.
+        ``view``, ``segment`` and of each measure its column, ``_lower`` and ``_upper``.
     units : mapping of str to str
         The measures to draw and what they are counted in; those that are not known are left out.
-    label : str
-        Column of what the rows are called.
 
     Returns
     -------
@@ -214,13 +176,13 @@ def outcome_panels(
     figure.set_layout_engine("constrained", w_pad=0.12)  # labels of neighbours would touch
     for line, (view, rows) in zip(axes, groups, strict=True):
         for ax, name in zip(line, present, strict=True):
-            interval_bars(rows, label=label, value=name, ax=ax)
+            interval_bars(rows, label="segment", value=name, ax=ax)
             ax.set_title(name.capitalize(), fontsize=10.5)
             ax.set_xlabel(units[name])
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.tick_params(labelleft=False)
             ax.set_visible(rows[name].notna().any() or ax is line[0])
         line[0].tick_params(labelleft=True)
-        line[0].set_yticks(range(len(rows)), [fill(name, 32) for name in rows[label]])
+        line[0].set_yticks(range(len(rows)), [fill(name, 32) for name in rows["segment"]])
         line[0].set_ylabel(view)
     return axes

@@ -2,27 +2,22 @@
 
 from cjlib.segments.behaviour import behaviour_features, behaviour_sample
 from cjlib.segments.cluster_names import name_clusters
-from cjlib.segments.clusters import StableClusters
+from cjlib.segments.clusters import HOLDS, StableClusters
 from cjlib.segments.journey_types import find_journey_types
-from cjlib.segments.profiles import (
-    attribute_shares,
-    profiles,
-    readable_profile,
-    typical_journeys,
-    verdicts,
-)
+from cjlib.segments.profiles import attribute_shares, profiles, readable_profile, verdicts
 from cjlib.segments.rfm import (
     migration,
     repeat_share,
+    rfm_groups,
     rfm_rules,
     rfm_scores,
-    score_grid,
     score_ranges,
 )
-from cjlib.segments.segment_cards import cards, standing_out
+from cjlib.segments.segment_cards import cards, standing_out, typical_journeys
 from cjlib.segments.views import Views, agreement
 
 __all__ = [
+    "HOLDS",
     "StableClusters",
     "Views",
     "agreement",
@@ -36,9 +31,9 @@ __all__ = [
     "profiles",
     "readable_profile",
     "repeat_share",
+    "rfm_groups",
     "rfm_rules",
     "rfm_scores",
-    "score_grid",
     "score_ranges",
     "standing_out",
     "typical_journeys",

@@ -1,7 +1,7 @@
 """What behaviour clusters are called, from run to run, and which of them everybody is in."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,10 +14,11 @@ from scipy.optimize import linear_sum_assignment
 
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.segments.behaviour import LOGARITHMS, OF_EVENTS, behaviour_chunks
-from cjlib.segments.clusters import StableClusters, stability_band
+from cjlib.segments.clusters import HOLDS, StableClusters, stability_band
 
 ALL = "all"
 """The name of the one group that holds everybody."""
+FEATURES = 14  # drawn, those that set the clusters apart most
 CLEAR = 0.25  # spreads between a cluster and the others from which a name speaks of it
 
 
@@ -40,25 +41,19 @@ class BehaviourClusters:
         Of `cjlib.segments.behaviour.behaviour_sample`.
     names : list of str
         One per cluster, from the largest to the smallest; ``["all"]`` when none holds.
-    kept : dict
-        Names taken over from an earlier run.
+    kept : int
+        How many names are taken over from an earlier run.
     """
 
     model: StableClusters
     sample: pd.DataFrame
     names: list[str]
-    kept: dict
+    kept: int
 
     @property
     def centers(self) -> pd.DataFrame:
         """Mean of each feature (column) by name of the cluster (row)."""
         return self.sample.groupby(self.model.labels_).mean().set_axis(self.names)
-
-    def trials(self) -> pd.DataFrame:
-        """Return how stable each clustering tried is, see `StableClusters`."""
-        if self.model.trials_.empty:
-            raise Unanswerable("too few customers differ to look for clusters")
-        return self.model.trials_
 
     def summary(self) -> pd.DataFrame:
         """Return one row on what was chosen or, when no clusters hold, came nearest to it.
@@ -70,15 +65,19 @@ class BehaviourClusters:
             ``verdict`` (the reading of the weakest cluster's stability), ``most`` (largest number
             tried), ``holds`` and ``kept`` (how many names come from an earlier report).
         """
-        trials = self.trials().assign(most=self.trials()["k"].max(), kept=len(self.kept))
+        trials = self.model.trials_
+        if trials.empty:
+            raise Unanswerable("too few customers differ to look for clusters")
         best = trials.sort_values(["chosen", "weakest"], ascending=False, kind="stable").head(1)
         return best.assign(
             clusters=best["k"].where(best["chosen"], 0),
             verdict=best["weakest"].map(stability_band),
-            holds=self.model.holds,
+            most=trials["k"].max(),
+            holds=HOLDS,
+            kept=self.kept,
         )
 
-    def deviations(self, most: int = 14) -> pd.DataFrame:
+    def deviations(self) -> pd.DataFrame:
         """Return how many standard deviations clusters lie from their mean.
 
         Returns
@@ -90,7 +89,7 @@ class BehaviourClusters:
             raise Unanswerable("no clusters hold, so nothing sets them apart")
         centers, spread = self.centers, self.sample.std()
         distance = (centers - centers.mean()).loc[:, spread > 0] / spread[spread > 0]
-        ranked = distance.abs().max().sort_values(ascending=False, kind="stable").index[:most]
+        ranked = distance.abs().max().sort_values(ascending=False, kind="stable").index[:FEATURES]
         table = distance[[name for name in distance if name in set(ranked)]].T
         return table.rename(lambda name: f"{name} (log)" if name in LOGARITHMS else name)
 
@@ -128,20 +127,20 @@ def name_clusters(
         Folder with the tables of an earlier run: clusters matched to its clusters keep their names.
     """
     if model.n_clusters_ == 1:
-        return BehaviourClusters(model, sample, [ALL], {})
+        return BehaviourClusters(model, sample, [ALL], 0)
     groups = sample.groupby(model.labels_)
     centers, spread = groups.mean(), sample.std()
     kept = match_clusters(centers, read_centers(previous), spread) if str(previous) else {}
     names = cluster_names(centers, groups.size(), spread, log.label, kept)
-    return BehaviourClusters(model, sample, names, kept)
+    return BehaviourClusters(model, sample, names, len(kept))
 
 
 def cluster_names(
     centers: pd.DataFrame,
     sizes: pd.Series,
     spread: pd.Series,
-    label: Callable[[str], str] = str,
-    kept: dict | None = None,
+    label: Callable[[str], str],
+    kept: Mapping[int, str],
 ) -> list[str]:
     """Name clusters by the two kinds of feature that set each apart most, where any does clearly.
 
@@ -159,7 +158,7 @@ def cluster_names(
         Standard deviation of each feature among all customers.
     label : callable
         From a stage to what it is called.
-    kept : dict, optional
+    kept : mapping of int to str
         Names that clusters keep from an earlier run.
 
     Returns
@@ -167,7 +166,7 @@ def cluster_names(
     list of str
         Different from each other, such as ``"more purchase, mostly by mobile"``.
     """
-    names = dict(kept or {})
+    names = dict(kept)
     for cluster, row in _clear_deviations(centers, sizes, spread).iterrows():
         if cluster in names:
             continue
@@ -229,7 +228,7 @@ def match_clusters(centers: pd.DataFrame, earlier: pd.DataFrame, scale: pd.Serie
         mean square over shared features, in spreads) is below half a spread. Each is used once.
     """
     shared = [name for name in centers if name in earlier and scale.get(name, 0) > 0]
-    if not shared or earlier.empty:
+    if not shared:
         return {}
     spread = scale[shared].to_numpy(dtype=float)
     now = centers[shared].to_numpy(dtype=float) / spread
@@ -255,6 +254,4 @@ def read_centers(folder: str | Path) -> pd.DataFrame:
         )
     rows = pd.read_parquet(path)
     rows = rows[(rows["segmentation"] == "cluster") & (rows["segment"] != ALL)]
-    rows = rows[rows["behaviour"].notna()] if "behaviour" in rows else rows.iloc[:0]
-    texts = rows["behaviour"] if len(rows) else []
-    return pd.DataFrame([json.loads(text) for text in texts], index=rows["segment"])
+    return pd.DataFrame([json.loads(text) for text in rows["behaviour"]], index=rows["segment"])

@@ -13,7 +13,9 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-HOLDS = 0.6
+HOLDS = 0.6  # stability from which a cluster holds
+SMALLEST = 0.02  # share of the customers that a cluster has at least
+COMPONENTS = 8  # principal components at most
 BANDS = {"highly stable": 0.85, "valid": 0.75, "a pattern": HOLDS, "not to be trusted": 0.0}
 """Readings of a cluster's stability, from its lower limit (C. Hennig, R package fpc)."""
 NUMBERS = ("n_clusters", "n_components")
@@ -65,7 +67,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
         stability = (J - J0) / (1 - J0), at least 0
 
     On uniform noise it is near 0; for clusters always found again it is 1. A clustering *holds*
-    when every cluster reaches ``holds`` and has at least ``smallest_share`` of the customers. Among
+    when every cluster reaches 0.6 and has at least 2 % of the customers. Among
     those that hold, the best band of the weakest cluster's stability wins, then the silhouette,
     then (of mixtures) the BIC; when none holds, the answer is one cluster. A cluster that holds is
     found again; whether there is a gap around it, or only fewer customers, the silhouette says.
@@ -83,12 +85,6 @@ class StableClusters(ClusterMixin, BaseEstimator):
         Bootstrap samples per clustering; a fifth where a cluster is soon seen not to hold.
     n_rows : int
         Rows at most in a bootstrap sample and in the silhouette.
-    holds : float
-        Stability from which a cluster holds.
-    smallest_share : float
-        Share of the customers that a cluster has at least.
-    n_components : int
-        Principal components at most.
     seed : int
         Of the samples and, where they take one, of the methods.
 
@@ -117,18 +113,12 @@ class StableClusters(ClusterMixin, BaseEstimator):
         k: Sequence[int] = (2, 3, 4, 5, 6),
         n_bootstraps: int = 20,
         n_rows: int = 600,
-        holds: float = HOLDS,
-        smallest_share: float = 0.02,
-        n_components: int = 8,
         seed: int = 0,
     ):
         self.methods = methods
         self.k = k
         self.n_bootstraps = n_bootstraps
         self.n_rows = n_rows
-        self.holds = holds
-        self.smallest_share = smallest_share
-        self.n_components = n_components
         self.seed = seed
 
     def fit(self, X, y=None) -> "StableClusters":
@@ -181,7 +171,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
         variance = np.linalg.eigvalsh(np.cov(scaled.T).reshape(X.shape[1], -1))[::-1]
         enough = np.searchsorted(np.cumsum(variance), 0.9 * variance.sum()) + 1
         with np.errstate(invalid="ignore"):  # no variance at all: one component of zeros
-            self.pca_ = PCA(int(min(enough, self.n_components, *X.shape))).fit(scaled)
+            self.pca_ = PCA(int(min(enough, COMPONENTS, *X.shape))).fit(scaled)
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
         return np.clip((X - self.median_) / self.spread_, -3, 3) * self.weight_
@@ -218,7 +208,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
                     "silhouette": _silhouette(seen[: self.n_rows], labels[: self.n_rows]),
                     "bic": model.bic(seen) if hasattr(model, "bic") else np.nan,
                     "smallest": smallest,
-                    "holds": several and weakest >= self.holds and smallest >= self.smallest_share,
+                    "holds": several and weakest >= HOLDS and smallest >= SMALLEST,
                 }
             )
             kept.append((model, stability))
@@ -265,7 +255,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
         """Return each cluster's stability, and the lowest mean Jaccard index of any."""
         few = max(self.n_bootstraps // 5, 2)
         found = self._found_again(method, seen, labels, few, rng)
-        if found.min() >= self.holds - 0.1:
+        if found.min() >= HOLDS - 0.1:
             found = self._found_again(method, seen, labels, self.n_bootstraps, rng)
         chance = 0.0
         for alike in noise:

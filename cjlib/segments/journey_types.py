@@ -19,6 +19,7 @@ from cjlib.segments.cluster_names import ALL, group_names
 from cjlib.segments.clusters import jaccard, stability_band
 
 SAMPLE = 20_000  # customers from whom the chains are learned
+BOOTSTRAPS = 5  # behind the stability
 BARELY = 0.02  # nats per customer: with many customers less than this is sure, and no use
 
 
@@ -107,7 +108,6 @@ def find_journey_types(
     model: MarkovMixture,
     *,
     numbers: Sequence[int] = range(1, 7),
-    n_bootstraps: int = 5,
     seed: int = 0,
 ) -> JourneyTypes:
     """Learn how many journey types there are and what they are.
@@ -123,8 +123,6 @@ def find_journey_types(
         How each number of types is learned.
     numbers : sequence of int
         Numbers of types to try, 1 among them.
-    n_bootstraps : int
-        Bootstrap samples behind the stability.
     seed : int
         Of the sample, the folds and the bootstraps.
     """
@@ -140,11 +138,11 @@ def find_journey_types(
     number = int(choice.loc[close, "components"].min())
     choice["chosen"] = choice["components"] == number
     model = clone(model).set_params(n_components=number).fit(sample)
-    stability = _stability(model, sample, n_bootstraps, rng)
+    stability = _stability(model, sample, rng)
     return JourneyTypes(model, type_names(model, sample, log), choice, stability)
 
 
-def _stability(model, sample: TransitionData, times: int, rng) -> np.ndarray:
+def _stability(model, sample: TransitionData, rng) -> np.ndarray:
     """Return each type's mean Jaccard index over bootstrap samples of at most 5,000 customers."""
     number = model.n_components
     if number == 1:
@@ -152,7 +150,7 @@ def _stability(model, sample: TransitionData, times: int, rng) -> np.ndarray:
     seen = sample.take(np.sort(rng.permutation(len(sample))[:5_000]))
     labels = model.predict(seen)
     found = []
-    for _ in range(times):
+    for _ in range(BOOTSTRAPS):
         drawn = seen.take(rng.integers(len(seen), size=len(seen)))
         again = clone(model).set_params(
             n_init=max(1, model.n_init // 2), seed=int(rng.integers(2**31))

@@ -2,21 +2,35 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.journey_map.counts import with_segments
+from cjlib.journey_map.counts import put
 from cjlib.segments.cluster_names import ALL
 from cjlib.segments.rfm import NOT_YET, purchase_history
 from cjlib.segments.views import VIEWS, Views
-from cjlib.uncertainty import Interval, benjamini_hochberg, difference_test, proportion, ratio
+from cjlib.uncertainty import (
+    Difference,
+    benjamini_hochberg,
+    bucket_array,
+    difference_test,
+    proportion,
+    ratio,
+)
 
-MEASURES = ("value", "conversion", "feeling", "churn")
-"""What came of a segment's customers."""
+MEASURES = {
+    "value": ("value", "customers", ratio),
+    "conversion": ("bought", "ended", proportion),
+    "feeling": ("feeling", "told", partial(ratio, scale=(-1, 1))),
+}
+"""What came of a segment's customers: sums above and below the line, and the interval."""
+CHURN = {"churn": ("gone", "customers", partial(proportion, alike=1.0))}
 SURE = 0.05  # q-value below which a group is told from the others
 ENOUGH = 30  # customers, below which a group's churn is not talked about
+LEVELS = 6  # of an attribute, the most frequent ones
 
 
 def outcomes(log) -> pd.DataFrame:
@@ -48,17 +62,15 @@ def outcomes(log) -> pd.DataFrame:
     return found.assign(**found[filled].astype(float).fillna(0.0))
 
 
-def profiles(
-    log, views: Views, now: pd.DataFrame, then: pd.DataFrame, stability: pd.DataFrame
-) -> pd.DataFrame:
+def profiles(log, views: Views, now: pd.DataFrame, stability: pd.DataFrame) -> pd.DataFrame:
     """Describe every segment of every view, and everybody.
 
     Parameters
     ----------
     log : Log
     views : Views
-    now, then : DataFrame
-        Of `Views.at`, now and one churn horizon ago.
+    now : DataFrame
+        Of `Views.at`.
     stability : DataFrame
         Of `Views.stability`.
 
@@ -73,93 +85,96 @@ def profiles(
         measure's ``_q`` is the q-value of no difference between the segment and all others, over
         the segments of the view.
     """
-    known = outcomes(log).reindex(now["customer_id"]).reset_index(drop=True)
-    parts = []
-    for segmentation, labels, sums in _groupings(now):
-        counts = sums(np.ones(len(now)))
-        spent = sums(known["value"] if log.has("value") else np.full(len(now), np.nan)), counts
-        ended, felt = (
-            (sums(known[above]), sums(known[below]))
-            for above, below in (("bought", "ended"), ("feeling", "told"))
-        )
-        part = {
-            "segmentation": segmentation,
-            "segment": labels.categories,
-            "customers": counts.sum(axis=0).astype(int),
-            "share": counts.sum(axis=0) / max(len(now), 1),
-            "recency_days": known["recency_days"].groupby(labels, observed=False).median().array,
-            "frequency": ratio(sums(known["frequency"]), counts).estimate,
-            **_measured("value", ratio(*spent), spent),
-            **_measured("conversion", proportion(*ended), ended),
-            **_measured("feeling", ratio(*felt, scale=(-1, 1)), felt),
-        }
-        parts.append(pd.DataFrame(part)[counts.sum(axis=0) > 0])
-    table = pd.concat(parts, ignore_index=True)
-    table = table.merge(stability, how="left").merge(churn_by_segment(log, then), how="left")
-    centers = views.clusters.centers
-    texts = {name: json.dumps(row.round(6).to_dict()) for name, row in centers.iterrows()}
-    of_cluster = table["segmentation"] == "cluster"
-    table["behaviour"] = table["segment"].where(of_cluster).map(texts)
+    known = now.join(outcomes(log), on="customer_id")
+    table = _measured(known, MEASURES)
+    figures = {"recency_days": "median", "frequency": "mean"}
+    usual = {
+        name: known.groupby(labels, observed=True).agg(figures)
+        for name, labels in _groupings(known).items()
+    }
+    usual = pd.concat(usual, names=["segmentation", "segment"]).reset_index()
+    table = table.merge(usual, how="left").merge(stability, how="left")
+    table = table.merge(churn_by_segment(log, views), how="left")
+    table["share"] = table["customers"] / len(known)
+    if not log.has("value"):
+        _blank(table, "value", slice(None))
+    centers = views.clusters.centers.round(6)
+    texts = {name: json.dumps(row.to_dict()) for name, row in centers.iterrows()}
+    table["behaviour"] = table["segment"].where(table["segmentation"] == "cluster").map(texts)
     first = ["segmentation", "segment", "customers", "share", "recency_days", "frequency"]
     first += ["value", "stability"]
     return table[[*first, *table.columns.drop(first)]]
 
 
-def _groupings(customers: pd.DataFrame):
-    """Yield everybody's and each view's name, labels, and a function that adds up by bucket.
-
-    The function takes a weight per customer and returns sums of shape (B, S).
-    """
-    buckets = customers["bucket"].to_numpy(dtype=np.int64)
-    everybody = pd.Categorical([ALL] * len(customers), categories=[ALL])
-    labelled = {ALL: everybody} | {
-        name: pd.Categorical(customers[view]) for view, name in VIEWS.items()
-    }
-    for segmentation, labels in labelled.items():
-        shape = (int(buckets.max(initial=0)) + 1, len(labels.categories))
-
-        def sums(weights, labels=labels, shape=shape) -> np.ndarray:
-            found = np.zeros(shape)
-            known = labels.codes >= 0
-            place = buckets[known], labels.codes[known]
-            np.add.at(found, place, np.asarray(weights, dtype=float)[known])
-            return found
-
-        yield segmentation, labels, sums
+def _groupings(customers: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return each customer's segment, a category: everybody's one, then by every view."""
+    everybody = pd.Series(ALL, customers.index, dtype="category")
+    found = {ALL: everybody} | {name: customers[view] for view, name in VIEWS.items()}
+    return {name: labels.rename("segment") for name, labels in found.items()}
 
 
-def _measured(name: str, interval: Interval, counted: tuple[np.ndarray, np.ndarray]) -> dict:
-    """Return a measure's columns: the estimate, its limits, and the test against all others."""
-    return {
-        name: interval.estimate,
-        f"{name}_lower": interval.lower,
-        f"{name}_upper": interval.upper,
-        f"{name}_q": against_others(*counted),
-    }
+def _measured(customers: pd.DataFrame, measures: dict) -> pd.DataFrame:
+    """Return ``customers`` and measures of every segment, each with its limits and q-value."""
+    counted = customers.assign(customers=1)
+    names = sorted({name for above, below, _ in measures.values() for name in (above, below)})
+    buckets = int(customers["bucket"].max()) + 1 if len(customers) else 0
+    parts = []
+    for segmentation, labels in _groupings(customers).items():
+        cells = counted.groupby(["bucket", labels], observed=True)[names].sum().reset_index()
+        levels = {"segment": labels.cat.categories}
+        sums = bucket_array(cells, ["segment"], names, buckets=buckets, levels=levels)
+        sums = dict(zip(names, np.moveaxis(sums, -1, 0), strict=True))
+        part = pd.DataFrame({"segmentation": segmentation, "segment": labels.cat.categories})
+        part["customers"] = sums["customers"].sum(axis=0).astype(int)
+        for measure, (above, below, interval) in measures.items():
+            put(part, measure, interval(sums[above], sums[below]))
+            others = against_others(sums[above], sums[below])
+            part[f"{measure}_q"] = benjamini_hochberg(others.p_value)
+        parts.append(part[part["customers"] > 0])
+    return pd.concat(parts, ignore_index=True)
 
 
-def against_others(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+def against_others(hits: np.ndarray, trials: np.ndarray) -> Difference:
     """Test each segment's share or mean against that of all other customers together.
 
     Parameters
     ----------
-    hits, trials : array of shape (B, S)
+    hits, trials : array of shape (B, S, ...)
         Sums and counts by bucket and segment.
-
-    Returns
-    -------
-    array of shape (S,)
-        q-values over the segments (Benjamini-Hochberg); NaN where there is nothing to compare.
     """
-    return benjamini_hochberg(_difference_from_others(hits, trials).p_value)
-
-
-def _difference_from_others(hits: np.ndarray, trials: np.ndarray):
     rest_hits, rest_trials = (part.sum(axis=1, keepdims=True) - part for part in (hits, trials))
     return difference_test(hits, trials, rest_hits, rest_trials)
 
 
-def churn_by_segment(log, then: pd.DataFrame) -> pd.DataFrame:
+def shares_by_segment(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compare how often each level occurs between a segment and all others.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``bucket``, ``segment``, ``level`` and how many, ``n``.
+
+    Returns
+    -------
+    DataFrame
+        One row per ``segment`` and ``level``: ``n`` ``of`` how many, ``share``, ``others_share``
+        and their ``difference`` with ``lower``, ``upper`` and ``p_value``; without a test where
+        there is one segment only.
+    """
+    cells = ["segment", "level"]
+    counts = bucket_array(rows, cells, "n")
+    whole = np.broadcast_to(counts.sum(axis=2, keepdims=True), counts.shape)
+    test = against_others(counts, whole)
+    names = [np.sort(rows[cell].unique()) for cell in cells]
+    table = pd.MultiIndex.from_product(names, names=cells).to_frame(index=False)
+    table["n"], table["of"] = (part.sum(axis=0).ravel().astype(int) for part in (counts, whole))
+    table["share"] = table["n"] / table["of"]
+    table["difference"], table["p_value"] = test.effect.ravel(), test.p_value.ravel()
+    table["lower"], table["upper"] = test.lower.ravel(), test.upper.ravel()
+    return table.assign(others_share=table["share"] - table["difference"])
+
+
+def churn_by_segment(log, views: Views) -> pd.DataFrame:
     """Measure how many buyers of each segment did not buy again within the horizon.
 
     Nothing is known of the future, so it is measured one horizon ago: the buyers known by then, in
@@ -168,8 +183,7 @@ def churn_by_segment(log, then: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     log : Log
-    then : DataFrame
-        Of `Views.at`, one horizon ago.
+    views : Views
 
     Returns
     -------
@@ -177,30 +191,21 @@ def churn_by_segment(log, then: pd.DataFrame) -> pd.DataFrame:
         ``segmentation``, ``segment``, ``churn``, ``churn_lower``, ``churn_upper``, ``churn_q`` and
         ``churn_buyers`` (customers it is measured on).
     """
+    since = log.as_of - log.dataset.churn.horizon
+    again = log.events.filter(log.events.purchase, log.events.timestamp > since)
+    again = again.select("customer_id").distinct().to_pandas()["customer_id"]
+    then = views.at(log, until=since)
     buyers = then[then["rfm_segment"] != NOT_YET]
-    events = log.events
-    after = events.filter(
-        events.purchase, events.timestamp > log.as_of - log.dataset.churn.horizon
-    ).select("customer_id")
-    gone = ~buyers["customer_id"].isin(after.distinct().to_pandas()["customer_id"])
-    parts = []
-    for segmentation, labels, sums in _groupings(buyers):
-        counted = sums(gone), sums(np.ones(len(buyers)))
-        part = {
-            "segmentation": segmentation,
-            "segment": labels.categories,
-            **_measured("churn", proportion(*counted, alike=1.0), counted),
-            "churn_buyers": counted[1].sum(axis=0),
-        }
-        parts.append(pd.DataFrame(part)[part["churn_buyers"] > 0])
-    return pd.concat(parts, ignore_index=True)
+    buyers = buyers.assign(gone=~buyers["customer_id"].isin(again))
+    table = _measured(buyers, CHURN)
+    return table.assign(churn_buyers=table.pop("customers"))
 
 
 # -- tables for reading ----------------------------------------------------------------------------
 
 
 def readable_profile(log, views: Views, profile: pd.DataFrame, enough: Callable) -> pd.DataFrame:
-    """Return what of a profile can be shown and read.
+    """Return what of a profile can be read.
 
     Groups too small to show and views of one group are left out, and what says little is missing:
     a churn that too few buyers tell; the conversion of RFM segments, which are made of purchases,
@@ -220,24 +225,19 @@ def readable_profile(log, views: Views, profile: pd.DataFrame, enough: Callable)
     -------
     DataFrame
         First what is read, ``view`` and ``segment`` to ``stability``, then limits and q-values.
-        With ``value_share``: of the value, or of the purchases in a log without values.
     """
-    names = {segmentation: views.name(view) for view, segmentation in VIEWS.items()}
-    what = "value" if profile["value"].notna().any() else "frequency"
-    total = profile[what] * profile["customers"]
-    shares = total / total.groupby(profile["segmentation"]).transform("sum")
-    table = profile.assign(value_share=shares, view=profile["segmentation"].map(names))
+    table = profile.assign(view=profile["segmentation"].map(views.names))
     _blank(table, "churn", ~(table["churn_buyers"] >= ENOUGH))
     before = {place.stage for place in log.dataset.touchpoints.values()} & set(log.stages.before)
     _blank(table, "conversion", (table["segmentation"] == "rfm") | (not before))
     first = ["view", "segment", "customers", "share", "recency_days", "frequency", "value"]
-    first += ["value_share", "conversion", "feeling", "churn", "stability"]
+    first += ["conversion", "feeling", "churn", "stability"]
     one_group = (table["segmentation"] != ALL) & (table["segment"] == ALL)
     table = table.loc[~one_group & enough(table["customers"])]
     return table[[*first, *table.columns.drop(first)]].reset_index(drop=True)
 
 
-def _blank(table: pd.DataFrame, measure: str, rows: pd.Series) -> None:
+def _blank(table: pd.DataFrame, measure: str, rows: pd.Series | slice) -> None:
     table.loc[rows, [measure, *(f"{measure}_{end}" for end in ("lower", "upper", "q"))]] = np.nan
 
 
@@ -259,14 +259,16 @@ def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
     """
     everybody = shown[shown["segmentation"] == ALL].iloc[0]
     table = shown[shown["segmentation"] != ALL]
-    made_of = {"cluster": set(views.clusters.sample.columns)}
-    made_of["rfm"] = set() if views.rules.bands else {"value"}
+    made_of = {
+        "cluster": set(views.clusters.sample),
+        "rfm": set() if views.rules.bands else {"value"},
+    }
     told = {}
-    for name in MEASURES:
+    for name in (*MEASURES, *CHURN):
         # A group above everybody's mean is above that of the others, too.
         way = np.where(table[name] > everybody[name], "higher", "lower")
         verdict = pd.Series(way, table.index).where(table[f"{name}_q"] < SURE, "none")
-        built_in = table["segmentation"].isin([view for view in made_of if name in made_of[view]])
+        built_in = table["segmentation"].map(lambda view, name=name: name in made_of.get(view, ()))
         told[name] = verdict.mask(table[f"{name}_q"].isna() | built_in)
     told = pd.DataFrame(told).dropna(axis=1, how="all")
     if told.empty:
@@ -274,7 +276,7 @@ def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
     return table[["view", "segment"]].join(told)
 
 
-def attribute_shares(log, views: Views, customers: pd.DataFrame, most: int = 6) -> pd.DataFrame:
+def attribute_shares(log, views: Views, customers: pd.DataFrame) -> pd.DataFrame:
     """Compare what is known of customers beside the log between a segment and all others.
 
     Parameters
@@ -283,115 +285,33 @@ def attribute_shares(log, views: Views, customers: pd.DataFrame, most: int = 6) 
     views : Views
     customers : DataFrame
         Of `Views.at`.
-    most : int
-        Levels of an attribute to look at, the most frequent ones.
 
     Returns
     -------
     DataFrame
-        ``view``, ``segment``, ``attribute``, ``level``, ``customers``, ``share`` (of the segment),
-        ``others_share`` (among all others), ``difference`` with ``lower`` and ``upper``,
-        ``q_value`` over the groups, attributes and levels of the view, and ``verdict``: "higher",
-        "lower" or "none".
+        Where a group differs in one of the most frequent levels of an attribute (q below 0.05 over
+        the groups, attributes and levels of the view): ``view``, ``segment``, ``attribute``,
+        ``level``, ``customers``, ``share`` (of the segment), ``others_share`` (among all others),
+        ``difference`` with ``lower`` and ``upper``, and ``q_value``.
     """
     if log.customers is None:
         raise Unanswerable("the dataset file names no table of customers")
-    attributes = log.customers.to_pandas().set_index("customer_id")
-    attributes = attributes.drop(columns="bucket", errors="ignore").astype("string")
-    attributes = attributes.reindex(customers["customer_id"])
-    told = {name: column.value_counts().index[:most] for name, column in attributes.items()}
-    names = {segmentation: views.name(view) for view, segmentation in VIEWS.items()}
-    views_told = []
-    for segmentation, labels, sums in _groupings(customers):
-        parts = []
-        for attribute, levels in told.items() if len(labels.categories) > 1 else ():
-            trials = sums(attributes[attribute].notna())
-            for level in levels if len(levels) > 1 else ():
-                hits = sums((attributes[attribute] == level).fillna(False))
-                test = _difference_from_others(hits, trials)
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    share = hits.sum(axis=0) / trials.sum(axis=0)
-                part = {
-                    "view": names[segmentation],
-                    "segment": labels.categories,
-                    "attribute": attribute,
-                    "level": level,
-                    "customers": hits.sum(axis=0).astype(int),
-                    "share": share,
-                    "others_share": share - test.effect,
-                    "difference": test.effect,
-                    "lower": test.lower,
-                    "upper": test.upper,
-                    "q_value": test.p_value,
-                }
-                parts.append(pd.DataFrame(part)[trials.sum(axis=0) > 0])
-        if parts:
-            table = pd.concat(parts, ignore_index=True)
-            views_told.append(table.assign(q_value=benjamini_hochberg(table["q_value"])))
-    if not views_told:
-        raise Unanswerable("no attribute of the customers has two values")
-    table = pd.concat(views_told, ignore_index=True)
-    way = np.where(table["difference"] > 0, "higher", "lower")
-    return table.assign(verdict=np.where(table["q_value"] < SURE, way, "none"))
-
-
-def typical_journeys(
-    log, views: Views, customers: pd.DataFrame, *, steps: int = 5, most: int = 2
-) -> pd.DataFrame:
-    """Count the most frequent beginnings of journeys, as stages in a row, by segment.
-
-    Parameters
-    ----------
-    log : Log
-    views : Views
-        Segments are those of clusters and journey types; of RFM where those tell nobody apart.
-    customers : DataFrame
-        Of `Views.at`.
-    steps : int
-        Stages looked at, from the journey's start.
-    most : int
-        Journeys per segment.
-
-    Returns
-    -------
-    DataFrame
-        ``view``, ``segment``, ``journey``, ``journeys``, ``customers``, ``share`` of the segment's
-        journeys and ``of`` how many, rounded to the smallest group that may be shown: beside exact
-        parts it gives no small rest away. Journeys that are still open and shorter than ``steps``
-        are left out.
-    """
-    telling = views.telling(customers)
+    known = log.customers.to_pandas().set_index("customer_id").astype("string")
+    known = known.reindex(customers["customer_id"]).set_axis(customers.index)
     parts = []
-    for view in telling[1:] or telling:
-        visits = with_segments(log.visits, segments_of(customers, view))
-        early = visits.filter(visits.visit < steps)
-        paths = early.group_by("customer_id", "segment", "journey").aggregate(
-            path=early.stage.group_concat(" > ", order_by=early.visit),
-            n=early.count(),
-            over=(early.next_stage == "lost").any().fill_null(False),
-        )
-        paths = paths.filter((paths.n == steps) | paths.over)
-        counted = paths.group_by("segment", "path").aggregate(
-            journeys=paths.count(), customers=paths.customer_id.nunique()
-        )
-        parts.append(counted.to_pandas().assign(view=views.name(view)))
-    table = pd.concat(parts)
-    if table["path"].nunique() < 2:
-        raise Unanswerable("too few stages are met to tell journeys apart")
-    order = ["view", "segment", "journeys", "path"]
-    table = table.sort_values(order, ascending=[True, True, False, True])
-    groups = table.groupby(["view", "segment"])
-    total, step = groups["journeys"].transform("sum"), log.dataset.privacy.smallest_group
-    rounded = (total / step).round().astype(int) * step
-    table = table.assign(share=table["journeys"] / total, of=rounded)
-    table = table[groups.cumcount() < most].reset_index(drop=True)
-    stages = table["path"].str.split(" > ")
-    shown = stages.map(lambda path: " → ".join(map(log.label, path)))
-    table["journey"] = shown + np.where(stages.map(len) == steps, " …", "")
-    return table[["view", "segment", "journey", "journeys", "customers", "share", "of"]]
-
-
-def segments_of(customers: pd.DataFrame, view: str) -> pd.DataFrame:
-    """Return ``customer_id`` and ``segment`` of one view."""
-    segments = customers[["customer_id"]]
-    return segments.assign(segment=customers[view].astype(str).to_numpy())
+    for segmentation, labels in _groupings(customers).items():
+        for attribute, level in known.items():
+            cells = [customers["bucket"], labels, level.rename("level")]
+            counted = level.groupby(cells, observed=True).size().rename("n").reset_index()
+            usual = level.value_counts().index[:LEVELS]
+            if min(len(counted["segment"].unique()), len(usual)) > 1:
+                part = shares_by_segment(counted.astype({"segment": str}))
+                part = part[part["level"].isin(usual)]
+                parts.append(part.assign(view=views.names[segmentation], attribute=attribute))
+    if not parts:
+        raise Unanswerable("no attribute of the customers has two values")
+    table = pd.concat(parts, ignore_index=True)
+    table["q_value"] = table.groupby("view")["p_value"].transform(benjamini_hochberg)
+    columns = ["view", "segment", "attribute", "level", "n", "share", "others_share", "difference"]
+    table = table.loc[table["q_value"] < SURE, [*columns, "lower", "upper", "q_value"]]
+    return table.rename(columns={"n": "customers"})

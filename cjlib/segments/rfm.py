@@ -73,7 +73,7 @@ class RuleTable:
         When a key or a score is wrong, or a combination of scores has no name.
     """
 
-    def __init__(self, rules: object, source: str = "rules", bands: bool = False):
+    def __init__(self, rules: object, source: str = "segments.rfm", bands: bool = False):
         self.source, self.bands = source, bands
         if not isinstance(rules, list) or not rules:
             raise ParameterError(
@@ -127,52 +127,45 @@ class RuleTable:
         return table.drop_duplicates("segment", ignore_index=True)
 
 
-def load_rules(rules: str | Path | list | None = None, folder: str | Path = ".") -> RuleTable:
-    """Read a rule table: cjlib's own, a company's file, or rules written in the dataset file.
+def rfm_rules(log) -> RuleTable:
+    """Return the rules that fit a log: its own, or cjlib's.
 
-    Parameters
-    ----------
-    rules : None, path, or list of mappings
-        What ``segments: {rfm: ...}`` of the dataset file holds; None for the table of cjlib.
-    folder : path
-        Where a relative path starts.
+    Where hardly anybody buys twice, cjlib's are recency bands. A table that the dataset file names
+    (``segments: {rfm: ...}``, a path beside it or the rules themselves) is a company's decision and
+    stays.
 
     Raises
     ------
     ParameterError
         When the file is missing or is no YAML; and as `RuleTable`.
     """
-    if rules is None:
-        return _own_rules("rfm_rules.yml")
-    if not isinstance(rules, str | Path):
-        return RuleTable(rules, "segments.rfm")
-    path, source = Path(folder) / rules, f"segments.rfm ({Path(rules).name})"
+    settings = log.dataset.segments or {}
+    if unknown := sorted(set(settings) - {"rfm"}):
+        raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
+    if "rfm" not in settings:
+        again = (purchase_history(log).frequency.execute() > 1).mean()
+        return own_rules("recency_bands" if again < FEW_REPEAT else "rfm_rules")
+    rules = settings["rfm"]
+    if isinstance(rules, str):
+        return read_rules(log.dataset.path.parent / rules)
+    return RuleTable(rules)
+
+
+def own_rules(name: str = "rfm_rules") -> RuleTable:
+    """Return a table of cjlib: ``rfm_rules`` or ``recency_bands``."""
+    text = (files("cjlib.segments") / f"{name}.yml").read_text(encoding="utf-8")
+    return RuleTable(yaml.safe_load(text), f"{name}.yml", bands=name == "recency_bands")
+
+
+def read_rules(path: Path) -> RuleTable:
+    """Read a company's table of rules."""
+    source = f"segments.rfm ({path.name})"
     if not path.is_file():
         raise ParameterError(f"{source}: no such file; give a path beside the dataset file.")
     try:
         return RuleTable(yaml.safe_load(path.read_text(encoding="utf-8")), source)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParameterError(f"{source}: this is not readable YAML: {error}") from None
-
-
-def _own_rules(name: str, bands: bool = False) -> RuleTable:
-    text = (files("cjlib.segments") / name).read_text(encoding="utf-8")
-    return RuleTable(yaml.safe_load(text), name, bands)
-
-
-def rfm_rules(log) -> RuleTable:
-    """Return the rules that fit a log: its own, or cjlib's.
-
-    Where hardly anybody buys twice, cjlib's are recency bands. A table that the dataset file names
-    is a company's decision and stays.
-    """
-    settings = log.dataset.segments or {}
-    if unknown := sorted(set(settings) - {"rfm"}):
-        raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
-    if "rfm" in settings:
-        return load_rules(settings["rfm"], folder=log.dataset.path.parent)
-    again = (purchase_history(log).frequency.execute() > 1).mean()
-    return _own_rules("recency_bands.yml", True) if again < FEW_REPEAT else load_rules()
 
 
 # -- scores ----------------------------------------------------------------------------------------
@@ -287,18 +280,16 @@ def rfm_stability(scored: pd.DataFrame, rules: RuleTable, *, seed: int = 0) -> p
     drawn ones, and the same buyers named by those; the mean Jaccard index over 20 draws, by the
     segment's name.
     """
+    if scored.empty:
+        return pd.Series(np.nan, rules.names)
     rng = np.random.default_rng(seed)
     buyers = scored.iloc[np.sort(rng.permutation(len(scored))[:DRAWN])]
     labels = buyers["rfm_segment"].cat.codes.to_numpy()
-    found = [
-        jaccard(
-            labels,
-            rules.assign(_scores(buyers, rng.integers(len(buyers), size=len(buyers)))).codes,
-            len(rules.names),
-        )
-        for _ in range(20 if len(buyers) else 0)
-    ]
-    return pd.Series(np.mean(found, axis=0) if found else np.nan, rules.names, dtype=float)
+    found = []
+    for _ in range(20):
+        anew = rules.assign(_scores(buyers, rng.integers(len(buyers), size=len(buyers))))
+        found.append(jaccard(labels, anew.codes, len(rules.names)))
+    return pd.Series(np.mean(found, axis=0), rules.names)
 
 
 # -- tables for reading ----------------------------------------------------------------------------
@@ -311,12 +302,11 @@ def repeat_share(scored: pd.DataFrame) -> pd.DataFrame:
     return _share_of_buyers(scored, scored["frequency"] > 1)
 
 
-def _share_of_buyers(buyers: pd.DataFrame, which: np.ndarray) -> pd.DataFrame:
-    share = proportion(
-        np.bincount(buyers["bucket"], weights=which), np.bincount(buyers["bucket"]), alike=1.0
-    )
-    limits = {"lower": float(share.lower), "upper": float(share.upper)}
-    return pd.DataFrame([{"share": float(share.estimate), **limits, "buyers": len(buyers)}])
+def _share_of_buyers(buyers: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
+    counted = (np.bincount(buyers["bucket"], weights) for weights in (which, None))
+    table = pd.DataFrame({"buyers": [len(buyers)]})
+    share = proportion(*counted, alike=1.0)
+    return table.assign(share=share.estimate, lower=share.lower, upper=share.upper)
 
 
 def score_ranges(scored: pd.DataFrame, enough: Callable) -> pd.DataFrame:
@@ -335,25 +325,31 @@ def score_ranges(scored: pd.DataFrame, enough: Callable) -> pd.DataFrame:
         where no value got the score, or too few did.
     """
     parts = []
-    for measure in (name for name in MEASURES if f"{name}_score" in scored):
-        column = MEASURES[measure]
-        part = scored.groupby(f"{measure}_score")[column].agg(["min", "max", "size"])
-        part = part.loc[enough(part["size"]), ["min", "max"]]
-        parts.append(part.set_axis([f"{column}_from", f"{column}_to"], axis=1))
+    for measure, column in MEASURES.items():
+        if f"{measure}_score" in scored:
+            part = scored.groupby(f"{measure}_score")[column].agg(["min", "max", "size"])
+            part = part.loc[enough(part.pop("size"))]
+            parts.append(part.set_axis([f"{column}_from", f"{column}_to"], axis=1))
     return pd.concat(parts, axis=1).rename_axis("score").sort_index().reset_index()
 
 
-def score_grid(scored: pd.DataFrame, rules: RuleTable, enough: Callable) -> pd.DataFrame:
-    """Return the share of buyers with each frequency score (rows) and recency score (columns).
+def rfm_groups(scored: pd.DataFrame, rules: RuleTable) -> pd.DataFrame:
+    """Return who the buyers of each segment are, what they brought, and what the rules say.
 
-    Cells with too few buyers are missing.
+    Returns
+    -------
+    DataFrame
+        ``segment``, ``buyers``, ``share_of_buyers``, ``share_of_sales`` (of the value or, in a log
+        without values, of the purchases), ``days_since_purchase`` (median), and the rule's
+        ``means`` and ``advice``.
     """
-    if rules.bands:
-        raise Unanswerable("hardly anybody bought twice, so frequency tells no buyers apart")
-    scores = range(1, SCORES + 1)
-    counts = pd.crosstab(scored["frequency_score"], scored["recency_score"])
-    counts = counts.reindex(index=scores[::-1], columns=scores, fill_value=0)
-    return (counts / len(scored)).where(enough(counts))
+    what = "value" if scored["value"].notna().any() else "frequency"
+    groups = scored.groupby(scored["rfm_segment"].rename("segment"), observed=True)
+    table = groups.size().to_frame("buyers")
+    table["share_of_buyers"] = table["buyers"] / len(scored)
+    table["share_of_sales"] = groups[what].sum() / scored[what].sum()
+    table["days_since_purchase"] = groups["recency_days"].median()
+    return table.reset_index().merge(rules.to_frame(), on="segment")
 
 
 def migration(

@@ -1,18 +1,73 @@
-"""A card per segment: who they are, where they stand, what stands out, what to do next."""
+"""Cards of segments: how their journeys begin, where they are, and what stands out."""
 
 import numpy as np
 import pandas as pd
 
 from cjlib.journey_map import touchpoint_table
-from cjlib.journey_map.counts import with_segments
+from cjlib.journey_map.counts import visit_facts, with_segments
 from cjlib.segments.cluster_names import ALL
-from cjlib.segments.profiles import ENOUGH, SURE, segments_of
+from cjlib.segments.profiles import ENOUGH, SURE, shares_by_segment
 from cjlib.segments.views import Views
-from cjlib.uncertainty import benjamini_hochberg, bucket_array, difference_test
+from cjlib.uncertainty import benjamini_hochberg
+
+STEPS = 5  # stages of a journey's beginning
+TYPICAL = 2  # beginnings told of a segment
+
+
+def typical_journeys(log, views: Views, customers: pd.DataFrame) -> pd.DataFrame:
+    """Count the most frequent beginnings of journeys, as stages in a row, by segment.
+
+    Parameters
+    ----------
+    log : Log
+    views : Views
+        Segments are those of clusters and journey types; where neither tells customers apart, of
+        RFM and of everybody.
+    customers : DataFrame
+        Of `Views.at`.
+
+    Returns
+    -------
+    DataFrame
+        ``view``, ``segment``, ``journey`` (its first five stages), ``journeys``, ``customers``,
+        ``share`` of the segment's journeys and ``of`` how many, rounded to the smallest group that
+        may be shown: beside exact parts it gives no small rest away. Journeys that are still open
+        and shorter are left out.
+    """
+    groups = views.segments(customers)
+    ways = {view: groups[view] for view in groups if view not in (ALL, views.names["rfm"])}
+    parts = []
+    for view, segments in (ways or groups).items():
+        visits = with_segments(log.visits, segments)
+        early = visits.filter(visits.visit < STEPS)
+        paths = early.group_by("customer_id", "segment", "journey").aggregate(
+            path=early.stage.group_concat(" > ", order_by=early.visit),
+            n=early.count(),
+            over=(early.next_stage == "lost").any().fill_null(False),
+        )
+        paths = paths.filter((paths.n == STEPS) | paths.over)
+        counted = paths.group_by("segment", "path").aggregate(
+            journeys=paths.count(), customers=paths.customer_id.nunique()
+        )
+        parts.append(counted.to_pandas().assign(view=view))
+    table = pd.concat(parts)
+    order = ["view", "segment", "journeys", "path"]
+    table = table.sort_values(order, ascending=[True, True, False, True])
+    journeys = table.groupby(["view", "segment"])["journeys"]
+    total, step = journeys.transform("sum"), log.dataset.privacy.smallest_group
+    table["share"], table["of"] = (
+        table["journeys"] / total,
+        (total / step).round().astype(int) * step,
+    )
+    table = table[journeys.cumcount() < TYPICAL].reset_index(drop=True)
+    stages = table["path"].str.split(" > ")
+    shown = stages.map(lambda path: " → ".join(map(log.label, path)))
+    table["journey"] = shown + np.where(stages.map(len) == STEPS, " …", "")
+    return table[["view", "segment", "journey", "journeys", "customers", "share", "of"]]
 
 
 def cards(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """Say of every segment, and of everybody, who and where they are.
+    """Say of every segment, and of everybody, where they are and where their journeys end.
 
     Parameters
     ----------
@@ -26,31 +81,19 @@ def cards(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame) -> pd
     Returns
     -------
     DataFrame
-        One row per segment, everybody first: ``view``, ``segment``, ``recency_days``, ``overdue``
-        (whether that is more than the churn horizon), the columns of `whereabouts` and of
-        `ends_in_vain`, and of RFM segments what the rule ``means`` and its ``advice``.
-        Recency bands have no card: a band by the calendar is nobody to write to.
+        One row per segment, everybody first: ``view``, ``segment``, the columns of `whereabouts`
+        and of `ends_in_vain`. Recency bands have no card, see `Views.segments`.
     """
     parts = []
-    for view, segments in _segments(views, customers).items():
+    for view, segments in views.segments(customers).items():
         found = whereabouts(log, segments).merge(ends_in_vain(log, segments), "left", "segment")
         parts.append(found.assign(view=view))
-    table = shown[["view", "segment", "recency_days"]].assign(
-        overdue=shown["recency_days"] > log.dataset.churn.horizon.days,
-        view=shown["view"].fillna(ALL),
-    )
-    table = table.merge(pd.concat(parts, ignore_index=True), on=["view", "segment"])
-    rules = views.rules.to_frame().assign(view=views.name("rfm_segment"))
-    return table.merge(rules, "left", ["view", "segment"])
+    return _spoken_of(shown).merge(pd.concat(parts, ignore_index=True))
 
 
-def _segments(views: Views, customers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return everybody, and the segments of every view that tells customers apart."""
-    found = {ALL: customers[["customer_id"]].assign(segment=ALL)}
-    for view in views.telling(customers):
-        if not (view == "rfm_segment" and views.rules.bands):
-            found[views.name(view)] = segments_of(customers, view)
-    return found
+def _spoken_of(shown: pd.DataFrame) -> pd.DataFrame:
+    """Return the ``view`` and ``segment`` that may be spoken of; everybody's view is ``all``."""
+    return shown[["view", "segment"]].fillna({"view": ALL})
 
 
 def whereabouts(log, segments: pd.DataFrame) -> pd.DataFrame:
@@ -113,33 +156,19 @@ def ends_in_vain(log, segments: pd.DataFrame) -> pd.DataFrame:
         segments and stages), the one most so; of a single segment the stage in which most ended.
         ``end_share`` of how many ``end_journeys``, and ``others_share`` of all others' journeys.
     """
-    columns = ["segment", "end_stage", "end_journeys", "end_share", "others_share"]
     journeys = with_segments(log.journeys, segments)
     vain = journeys.filter(journeys.end == "lost", journeys.purchases == 0)
-    vain = vain.group_by("segment", "bucket", "last_stage").aggregate(n=vain.count()).to_pandas()
-    names, stages = sorted(vain["segment"].unique()), sorted(vain["last_stage"].unique())
-    if len(stages) < 2:
-        return pd.DataFrame(columns=columns)
-    ended = bucket_array(vain, ["segment", "last_stage"], "n")
-    whole = np.broadcast_to(ended.sum(axis=2, keepdims=True), ended.shape)
-    rest, all_rest = (part.sum(axis=1, keepdims=True) - part for part in (ended, whole))
-    test = difference_test(ended, whole, rest, all_rest)
-    share = ended.sum(axis=0) / whole.sum(axis=0)
-    table = pd.DataFrame(
-        {
-            "segment": np.repeat(names, len(stages)),
-            "end_stage": np.tile(stages, len(names)),
-            "end_journeys": whole.sum(axis=0).ravel().astype(int),
-            "end_share": share.ravel(),
-            "others_share": (share - test.effect).ravel(),
-            "more": (share if len(names) == 1 else test.effect).ravel(),
-        }
-    )
-    enough = table["end_journeys"] >= ENOUGH
-    q_value = benjamini_hochberg(pd.Series(test.p_value.ravel()).where(enough))
-    sure = enough if len(names) == 1 else (q_value < SURE) & (table["more"] > 0)
-    table = table[sure].sort_values("more", ascending=False, kind="stable")
-    return table.drop_duplicates("segment")[columns]
+    vain = vain.group_by("segment", "bucket", level=vain.last_stage).aggregate(n=vain.count())
+    table = shares_by_segment(vain.to_pandas())
+    alone = len(table["segment"].unique()) == 1
+    enough = (table["of"] >= ENOUGH) & (len(table["level"].unique()) > 1)
+    q_value = benjamini_hochberg(table["p_value"].where(enough))
+    more = table["share"] if alone else table["difference"]
+    table = table[enough & (alone | (q_value < SURE) & (more > 0))]
+    table = table.loc[more.reindex(table.index).sort_values(ascending=False, kind="stable").index]
+    columns = {"level": "end_stage", "of": "end_journeys", "share": "end_share"}
+    table = table.drop_duplicates("segment").rename(columns=columns)
+    return table[["segment", *columns.values(), "others_share"]]
 
 
 def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
@@ -169,21 +198,22 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
         ``difference_lower`` and ``difference_upper``, ``sentiment`` with ``lower`` and ``upper``,
         and ``feelings``.
     """
-    tables = [
-        touchpoint_table(log, segments).assign(view=view)
-        for view, segments in _segments(views, customers).items()
-    ]
+    with visit_facts(log).cache() as visits:
+        tables = [
+            touchpoint_table(log, segments, visits).assign(view=view)
+            for view, segments in views.segments(customers).items()
+        ]
     table = pd.concat(tables, ignore_index=True)
     table = table.rename(columns=lambda name: name.replace("later_purchase", "difference"))
-    table = table.merge(shown[["view", "segment"]].fillna({"view": ALL}))
+    table = table.merge(_spoken_of(shown))
     least = log.dataset.privacy.smallest_group
     followed = (table["followed_share"] * table["visits"]).round()
     tested = (table["role"] == "before") & (table["difference_q"] < SURE)
     tested &= _share(followed, table["visits"], least).notna()
-    tested &= table["view"] != views.name("rfm_segment")
+    tested &= table["view"] != views.names["rfm"]
     felt = table["feelings"] >= ENOUGH
     if "feeling" in views.clusters.sample:
-        felt &= table["view"] != views.name("cluster")
+        felt &= table["view"] != views.names["cluster"]
     difference, sentiment = table["difference"].where(tested), table["sentiment"].where(felt)
     extents = {"more": difference, "less": -difference, "best": sentiment, "worst": -sentiment}
     told = pd.concat([table.assign(verdict=name, extent=far) for name, far in extents.items()])

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from cjlib.errors import Unanswerable
-from cjlib.segments.cluster_names import BehaviourClusters, group_names
+from cjlib.segments.cluster_names import ALL, BehaviourClusters, group_names
 from cjlib.segments.journey_types import JourneyTypes
 from cjlib.segments.rfm import NOT_YET, RuleTable, rfm_scores, rfm_stability
 
@@ -58,16 +58,35 @@ class Views:
             customers[column] = types[column].array
         return customers[["customer_id", "bucket", *VIEWS, "type_probability"]]
 
-    def name(self, view: str) -> str:
-        """Return what the groups of a view are called."""
-        bands = view == "rfm_segment" and self.rules.bands
-        return group_names()["views"]["recency_bands" if bands else view]
+    @property
+    def names(self) -> dict[str, str]:
+        """What the groups of each view are called, by its name in ``segment_profiles``."""
+        phrases = group_names()["views"]
+        if self.rules.bands:
+            phrases = phrases | {"rfm_segment": phrases["recency_bands"]}
+        return {name: phrases[view] for view, name in VIEWS.items()}
 
-    def telling(self, customers: pd.DataFrame) -> list[str]:
-        """Return the views (columns) in which customers are in more than one group."""
-        found = [view for view in VIEWS if len(customers[view].unique()) > 1]
-        if not found:
-            raise Unanswerable("no view tells the customers apart")
+    def segments(self, customers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Return everybody, and the groups of every view that tells customers apart.
+
+        Recency bands are left out: a band by the calendar is nobody to speak of or to write to.
+
+        Parameters
+        ----------
+        customers : DataFrame
+            Of `at`.
+
+        Returns
+        -------
+        dict of str to DataFrame
+            ``customer_id`` and ``segment``, by what the view's groups are called.
+        """
+        ids = customers[["customer_id"]]
+        found = {ALL: ids.assign(segment=ALL)}
+        for view, name in VIEWS.items():
+            bands = view == "rfm_segment" and self.rules.bands
+            if len(customers[view].unique()) > 1 and not bands:
+                found[self.names[name]] = ids.assign(segment=customers[view])
         return found
 
     def stability(self, scored: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -93,7 +112,7 @@ class Views:
         return table.rename("stability").reset_index()
 
     def cross_tables(self, customers: pd.DataFrame) -> list[pd.DataFrame]:
-        """Count customers by each two views that tell them apart by more than the calendar.
+        """Count customers by each two views that tell them apart, see `segments`.
 
         Returns
         -------
@@ -101,17 +120,11 @@ class Views:
             One view in rows, the other in columns, each axis named for its view; groups that nobody
             is in are left out.
         """
-        views = [
-            v for v in self.telling(customers) if not (v == "rfm_segment" and self.rules.bands)
-        ]
-        if len(views) < 2:
-            raise Unanswerable("only one view tells the customers apart")
-        return [
-            pd.crosstab(
-                customers[one].rename(self.name(one)), customers[other].rename(self.name(other))
-            )
-            for one, other in combinations(views, 2)
-        ]
+        groups = self.segments(customers)
+        labels = [part["segment"].rename(name) for name, part in groups.items() if name != ALL]
+        if len(labels) < 2:
+            raise Unanswerable("fewer than two views tell the customers apart")
+        return [pd.crosstab(one, other) for one, other in combinations(labels, 2)]
 
 
 def association(table: pd.DataFrame) -> float:
@@ -144,19 +157,7 @@ def agreement(tables: list[pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``view``, ``other``, ``cramers_v``, ``customers`` and ``verdict``: "same" from 0.8,
-        "related" from 0.1, else "unrelated".
+        ``view``, ``other``, ``cramers_v`` and ``customers``.
     """
-    rows = []
-    for table in tables:
-        both = association(table)
-        rows.append(
-            {
-                "view": table.index.name,
-                "other": table.columns.name,
-                "cramers_v": both,
-                "customers": int(table.to_numpy().sum()),
-                "verdict": "same" if both >= 0.8 else "related" if both >= 0.1 else "unrelated",
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = [(t.index.name, t.columns.name, association(t), t.to_numpy().sum()) for t in tables]
+    return pd.DataFrame(rows, columns=["view", "other", "cramers_v", "customers"])
