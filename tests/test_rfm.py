@@ -9,9 +9,9 @@ import pytest
 
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.segments.rfm import (
+    RULES,
     RuleTable,
     migration,
-    own_rules,
     purchase_history,
     quantile_scores,
     read_rules,
@@ -49,7 +49,7 @@ def scored_of(frequency, value=True, rules=None):
         for who, times in enumerate(frequency)
         for day in range(times)
     ]
-    return rfm_scores(log_of(events_table(rows), value=value), rules or own_rules())
+    return rfm_scores(log_of(events_table(rows), value=value), rules or read_rules(RULES))
 
 
 class TestPurchaseHistory:
@@ -114,7 +114,7 @@ class TestTieRule:
 
 class TestRules:
     def test_default_table_has_the_eleven_names(self):
-        assert own_rules().names == [
+        assert read_rules(RULES).names == [
             "champions",
             "cannot lose",
             "loyal",
@@ -129,8 +129,8 @@ class TestRules:
         ]
 
     def test_every_default_segment_can_occur_with_and_without_value(self):
-        assert len(np.unique(own_rules().lookup(3))) == 11
-        assert len(np.unique(own_rules().lookup(2))) >= 9
+        assert len(np.unique(read_rules(RULES).lookup(3))) == 11
+        assert len(np.unique(read_rules(RULES).lookup(2))) >= 9
 
     def test_first_rule_that_fits_names_the_customer(self):
         rules = RuleTable([{"segment": "top", "recency": 5}, {"segment": "rest"}])
@@ -172,10 +172,10 @@ class TestRules:
             assert set(found["rfm_segment"]) <= {"ours", "theirs"}
 
     def test_default_rules_speak_of_the_other_buyers_and_promise_no_spending(self):
-        for rule in own_rules().rules:
+        for rule in read_rules(RULES).rules:
             assert "buyers" in rule.means
             assert "Spend nothing" not in rule.advice
-        table = own_rules().to_frame().set_index("segment")
+        table = read_rules(RULES).to_frame().set_index("segment")
         for name in ("lost", "hibernating"):
             assert "little to win" in table.loc[name, "advice"]
 
@@ -200,7 +200,7 @@ class TestScores:
 
     def test_groups_bring_shares_that_add_up_and_purchases_stand_in_for_value(self):
         for value in (True, False):
-            groups = rfm_groups(scored_of(range(60, 0, -1), value=value), own_rules())
+            groups = rfm_groups(scored_of(range(60, 0, -1), value=value), read_rules(RULES))
             assert groups[["share_of_buyers", "share_of_sales"]].sum().tolist() == pytest.approx(
                 [1, 1]
             )
@@ -263,7 +263,7 @@ class TestMigration:
 
 def test_an_earlier_moment_uses_only_what_was_known_then():
     log = log_of(TestPurchaseHistory.events)
-    earlier = rfm_scores(log, own_rules(), as_of=pd.Timestamp("2024-02-10")).set_index(
+    earlier = rfm_scores(log, read_rules(RULES), as_of=pd.Timestamp("2024-02-10")).set_index(
         "customer_id"
     )
     assert earlier.index.tolist() == ["a"]
@@ -280,7 +280,7 @@ def test_scores_of_cdnow_look_sane_though_half_bought_once(shared_data):
     ).drop_duplicates()
     orders["timestamp"] = pd.to_datetime(orders["timestamp"], format="%Y%m%d")
     orders = orders.assign(purchase=True)[["customer_id", "timestamp", "purchase", "value"]]
-    found = rfm_scores(log_of(events_table(orders), pd.Timestamp("1998-06-30")), own_rules())
+    found = rfm_scores(log_of(events_table(orders), pd.Timestamp("1998-06-30")), read_rules(RULES))
     once = found[found["frequency"] == 1]
     assert len(found) == 23570
     assert 0.45 < len(once) / len(found) < 0.55
@@ -307,7 +307,7 @@ def test_scores_of_online_retail_look_sane(shared_data):
     )
     frame = orders.drop("invoice").to_pandas().assign(purchase=True)
     events = events_table(frame[["customer_id", "timestamp", "purchase", "value"]])
-    found = rfm_scores(log_of(events, pd.Timestamp("2011-12-10")), own_rules())
+    found = rfm_scores(log_of(events, pd.Timestamp("2011-12-10")), read_rules(RULES))
     assert len(found) == 4339
     shares = found["recency_score"].value_counts(normalize=True)
     assert shares.between(0.15, 0.25).all()

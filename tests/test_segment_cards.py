@@ -114,8 +114,8 @@ class TestStandingOut:
             changes |= {"later_purchase": difference, "later_purchase_q": q_value}
             changes |= {"followed_share": 0.5}
 
-        def changed(log, segments, visits):
-            table = touchpoint_table(log, segments, visits)
+        def changed(log, segments, facts):
+            table = touchpoint_table(log, segments, facts)
             there = (table["touchpoint"] == touchpoint) & (table["segment"] != "all")
             table.loc[there, list(changes)] = list(changes.values())
             return table

@@ -94,17 +94,24 @@ def visits_by_length(visits: ibis.Table) -> pd.DataFrame:
     return visits.group_by(["segment", "bucket", "stage", "length"]).agg(**outcomes).to_pandas()
 
 
-def touched_by_length(events: ibis.Table, visits: ibis.Table) -> pd.DataFrame:
+def touch_facts(log: Log) -> ibis.Table:
+    """Return each visit's touchpoints, with the ``step`` of the first event and how many, ``own``.
+
+    Neither this nor `visit_facts` knows segments: computed once (``.cache()``), they serve the
+    tables of several segmentations.
+    """
+    events = _with_steps(log.events)
+    met = events.group_by([*VISIT, "touchpoint"])
+    return met.agg(step=events.step.min(), own=events.count())
+
+
+def touched_by_length(touches: ibis.Table, visits: ibis.Table) -> pd.DataFrame:
     """Count by segment, bucket and touchpoint the visits with it and where they led.
 
     Also by their class of ``length`` and by the class of length that they would have without the
     touchpoint (``others``). ``at_risk`` are the followed visits in which no purchase had happened
     when it came.
     """
-    events = _with_steps(events)
-    touches = events.group_by([*VISIT, "touchpoint"]).agg(
-        step=events.step.min(), own=events.count()
-    )
     facts = visits.select(
         *VISIT, "segment", "bucket", "events", "length", *OUTCOMES, "purchase_step"
     )

@@ -23,6 +23,7 @@ from cjlib.journey_map.counts import (
     events_by,
     put,
     total,
+    touch_facts,
     touched_by_length,
     visit_facts,
     visits_by_length,
@@ -44,7 +45,9 @@ LACKING = {
 
 
 def touchpoint_table(
-    log: Log, segments: pd.DataFrame | None = None, visits: ibis.Table | None = None
+    log: Log,
+    segments: pd.DataFrame | None = None,
+    facts: tuple[ibis.Table, ibis.Table] | None = None,
 ) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
 
@@ -60,8 +63,8 @@ def touchpoint_table(
     segments : DataFrame, optional
         ``customer_id`` and ``segment``, a row per customer, to tell segments apart: each is
         compared within itself. By default everybody is in the segment ``all``.
-    visits : Table, optional
-        The log's `visit_facts`, where they have been computed for several tables.
+    facts : pair of Table, optional
+        The log's `visit_facts` and `touch_facts`, where they are kept for several tables.
 
     Returns
     -------
@@ -102,14 +105,14 @@ def touchpoint_table(
         (``compared``: the lesser of the closed visits with the touchpoint and without it that have
         a counterpart), or fewer than 30 events have a feeling.
     """
-    visits = visit_facts(log) if visits is None else visits
+    visits, touches = facts or (visit_facts(log), touch_facts(log))
     journeys, events, visits = (
         with_segments(part, segments) for part in (log.journeys, log.events, visits)
     )
     everybody = customers_by(journeys, "segment")
     columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
     met = events_by(events, *columns)
-    touched, all_visits = touched_by_length(events, visits), visits_by_length(visits)
+    touched, all_visits = touched_by_length(touches, visits), visits_by_length(visits)
     buckets, names = np.unique(everybody["bucket"]), np.unique(everybody["segment"])
 
     met["row"] = met.groupby(["segment", "touchpoint"]).ngroup()

@@ -19,7 +19,6 @@ LOGARITHMS = ("days between events", "events", "value")
 """Features that are the logarithm of one more than a number of days, a count, an amount: their mean
 may fall where that of sums rises."""
 STEPS_BACK = "steps back"
-OTHERS = (*LOGARITHMS, STEPS_BACK, "feeling")
 
 
 def behaviour_features(
@@ -100,20 +99,19 @@ def behaviour_table(
     if buckets is not None:
         events = events.filter(events.bucket.isin(list(buckets)))
         visits = visits.filter(visits.bucket.isin(list(buckets)))
-    attributes = [name for name in features if _kind(name) not in (*OF_EVENTS, *OTHERS)]
+    attributes = [name for name in features if ": " in name and _kind(name) not in OF_EVENTS]
     counted = {
         name: _aggregate(events, name)
         for name in features
         if name not in attributes and name != STEPS_BACK
     }
     table = events.group_by("customer_id").aggregate(bucket=events.bucket.min(), **counted)
+    others = [_steps_back(visits, log.stages.positions)] if STEPS_BACK in features else []
+    others += [_attribute_levels(log.customers, attributes)] if attributes else []
+    for other in others:
+        table = table.left_join(other, "customer_id").drop("customer_id_right")
     if STEPS_BACK in features:
-        table = table.left_join(_steps_back(visits, log.stages.positions), "customer_id")
-        table = table.drop("customer_id_right")
-        table = table.mutate(**{STEPS_BACK: table[STEPS_BACK].fill_null(0.0)})
-    if attributes:
-        table = table.left_join(_attribute_levels(log.customers, attributes), "customer_id")
-        table = table.drop("customer_id_right")
+        table = table.fill_null({STEPS_BACK: 0.0})
     table = table.mutate(**{name: table[name].round(6).cast("float32") for name in features})
     return table.select("customer_id", "bucket", *features).order_by("customer_id").to_pandas()
 

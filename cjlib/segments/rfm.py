@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from cjlib.segments.clusters import jaccard
 from cjlib.uncertainty import proportion
 
 SCORES = 5
+RULES, BANDS = (Path(__file__).with_name(name) for name in ("rfm_rules.yml", "recency_bands.yml"))
 MEASURES = {"recency": "recency_days", "frequency": "frequency", "value": "value"}
 """What is scored, and the column that holds it."""
 NOT_YET = "no purchase in this log"
@@ -87,8 +87,7 @@ class RuleTable:
             said = error.errors()[0]["msg"].removeprefix("Value error, ")
             key = "".join(f"{key}: " for key in place[:1])
             raise ParameterError(f"{source}, rule {number + 1}: {key}{said}.") from None
-        for measures in (3, 2):
-            self.lookup(measures)
+        self.lookup()
 
     @cached_property
     def names(self) -> list[str]:
@@ -143,27 +142,19 @@ def rfm_rules(log) -> RuleTable:
     if unknown := sorted(set(settings) - {"rfm"}):
         raise ParameterError(f"segments.{unknown[0]}: no such key; known here: rfm")
     if "rfm" not in settings:
-        again = (purchase_history(log).frequency.execute() > 1).mean()
-        return own_rules("recency_bands" if again < FEW_REPEAT else "rfm_rules")
-    rules = settings["rfm"]
-    if isinstance(rules, str):
-        return read_rules(log.dataset.path.parent / rules)
-    return RuleTable(rules)
+        few = (purchase_history(log).frequency.execute() > 1).mean() < FEW_REPEAT
+        return read_rules(BANDS, bands=True) if few else read_rules(RULES)
+    own = settings["rfm"]
+    return read_rules(log.dataset.path.parent / own) if isinstance(own, str) else RuleTable(own)
 
 
-def own_rules(name: str = "rfm_rules") -> RuleTable:
-    """Return a table of cjlib: ``rfm_rules`` or ``recency_bands``."""
-    text = (files("cjlib.segments") / f"{name}.yml").read_text(encoding="utf-8")
-    return RuleTable(yaml.safe_load(text), f"{name}.yml", bands=name == "recency_bands")
-
-
-def read_rules(path: Path) -> RuleTable:
-    """Read a company's table of rules."""
+def read_rules(path: Path, *, bands: bool = False) -> RuleTable:
+    """Read a table of rules, a company's or cjlib's; `bands` as for `RuleTable`."""
     source = f"segments.rfm ({path.name})"
     if not path.is_file():
         raise ParameterError(f"{source}: no such file; give a path beside the dataset file.")
     try:
-        return RuleTable(yaml.safe_load(path.read_text(encoding="utf-8")), source)
+        return RuleTable(yaml.safe_load(path.read_text(encoding="utf-8")), source, bands)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParameterError(f"{source}: this is not readable YAML: {error}") from None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.journey_map import touchpoint_table
-from cjlib.journey_map.counts import visit_facts, with_segments
+from cjlib.journey_map.counts import touch_facts, visit_facts, with_segments
 from cjlib.segments.cluster_names import ALL
 from cjlib.segments.profiles import ENOUGH, SURE, shares_by_segment
 from cjlib.segments.views import Views
@@ -193,28 +193,25 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
     Returns
     -------
     DataFrame
-        ``view``, ``segment``, ``verdict`` ("more", "less", "best" or "worst"), ``stage``,
-        ``touchpoint``, ``visits``, ``followed_share``, ``otherwise_share``, ``difference`` with
-        ``difference_lower`` and ``difference_upper``, ``sentiment`` with ``lower`` and ``upper``,
-        and ``feelings``.
+        ``view``, ``segment``, ``verdict`` ("more", "less", "best" or "worst") and the columns of
+        `cjlib.journey_map.touchpoint_table`.
     """
-    with visit_facts(log).cache() as visits:
+    with visit_facts(log).cache() as visits, touch_facts(log).cache() as touches:
         tables = [
-            touchpoint_table(log, segments, visits).assign(view=view)
+            touchpoint_table(log, segments, (visits, touches)).assign(view=view)
             for view, segments in views.segments(customers).items()
         ]
     table = pd.concat(tables, ignore_index=True)
-    table = table.rename(columns=lambda name: name.replace("later_purchase", "difference"))
     table = table.merge(_spoken_of(shown))
     least = log.dataset.privacy.smallest_group
     followed = (table["followed_share"] * table["visits"]).round()
-    tested = (table["role"] == "before") & (table["difference_q"] < SURE)
+    tested = (table["role"] == "before") & (table["later_purchase_q"] < SURE)
     tested &= _share(followed, table["visits"], least).notna()
     tested &= table["view"] != views.names["rfm"]
     felt = table["feelings"] >= ENOUGH
     if "feeling" in views.clusters.sample:
         felt &= table["view"] != views.names["cluster"]
-    difference, sentiment = table["difference"].where(tested), table["sentiment"].where(felt)
+    difference, sentiment = table["later_purchase"].where(tested), table["sentiment"].where(felt)
     extents = {"more": difference, "less": -difference, "best": sentiment, "worst": -sentiment}
     told = pd.concat([table.assign(verdict=name, extent=far) for name, far in extents.items()])
     told = told[told["extent"] > 0].sort_values("extent", ascending=False, kind="stable")
@@ -228,9 +225,4 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
     unlike = told["verdict"].isin(["more", "less"]) | beyond
     new = common.isna() | ((told["touchpoint"] != common) & unlike)
     told = told[new | (told["view"] == ALL)].sort_index(kind="stable")
-    columns = [
-        *["view", "segment", "verdict", "stage", "touchpoint", "visits", "followed_share"],
-        *["otherwise_share", "difference", "difference_lower", "difference_upper"],
-        *["sentiment", "lower", "upper", "feelings"],
-    ]
-    return told[columns].reset_index(drop=True)
+    return told.reset_index(drop=True)
