@@ -5,9 +5,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cjlib.errors import ParameterError, Unanswerable
+from cjlib.errors import Unanswerable
 from cjlib.markov import markov_tests
-from cjlib.markov.independence import expected_counts, held_out_gain, independence_test
+from cjlib.markov.independence import (
+    count_array,
+    expected_counts,
+    held_out_gain,
+    independence_test,
+)
 from cjlib.markov.markov_tests import corrected_together as corrected
 from cjlib.tables import TABLES
 
@@ -33,7 +38,14 @@ def grams(sequence, order: int) -> pd.DataFrame:
     sequence, size = list(sequence), len(sequence) - order
     columns = {f"stage_{i + 1}": sequence[i : i + size] for i in range(order)}
     frame = pd.DataFrame(columns | {"to_stage": sequence[order:]})
-    return frame.value_counts().rename("n").reset_index()
+    return frame.value_counts().rename("n").reset_index().assign(bucket=0)
+
+
+def pearson(frame: pd.DataFrame) -> float:
+    """Return Pearson's statistic of histories of two stages."""
+    counts = count_array(frame.rename(columns={"stage_2": "from_stage"}), "stage_1")[0].sum(0)
+    expected = expected_counts(counts)
+    return ((counts - expected)[expected > 0] ** 2 / expected[expected > 0]).sum()
 
 
 def counts_frame(counts, group="segment") -> pd.DataFrame:
@@ -73,15 +85,15 @@ def simulate(generator, customers=300, groups=2, size=4, own=20.0, share=None, s
 
 def test_homogeneity_as_printed_by_kullback_kupperman_and_ku():
     result = independence_test(np.array([[KULLBACK_1, KULLBACK_2]]))
-    assert round(result.g2, 3) == 160.961
+    assert round(result["statistic"], 3) == 160.961
     # printed with 30; one move was never made in either table, so it can show no difference
-    assert result.df == 30 - 1
+    assert result["df"] == 30 - 1
 
 
 def test_rain_remembers_a_second_day(shared_data):
     rain = pd.read_csv(shared_data("markov/rain.csv"))["rain"].astype(str)
     row = markov_tests.order_test(grams(rain, 2)).iloc[0]
-    assert (round(row["pearson"], 5), round(row["statistic"], 5)) == (26.09575, 25.83702)
+    assert (round(pearson(grams(rain, 2)), 5), round(row["statistic"], 5)) == (26.09575, 25.83702)
     assert row["df"] == 12
     row = markov_tests.order_test(grams(rain, 1)).iloc[0]
     assert (round(row["statistic"], 5), row["df"]) == (192.07359, 4)
@@ -91,20 +103,15 @@ def test_rain_remembers_a_second_day(shared_data):
 def test_seventeen_letters():
     letters = ["a", "b", "a", "a", "a", "a", "b", "a", "b", "a", "b", "a", "a", "b", "b", "b", "a"]
     row = markov_tests.order_test(grams(letters, 2)).iloc[0]
-    assert (round(row["pearson"], 2), round(row["statistic"], 6)) == (0.63, 0.599161)
+    assert (round(pearson(grams(letters, 2)), 2), round(row["statistic"], 6)) == (0.63, 0.599161)
     assert row["df"] == 2
 
 
 def test_preproglucacon(shared_data):
     bases = pd.read_csv(shared_data("markov/preproglucacon.csv")).iloc[:, 1]
     row = markov_tests.order_test(grams(bases, 2)).iloc[0]
-    assert (round(row["pearson"], 4), round(row["statistic"], 4)) == (52.8378, 55.6627)
+    assert (round(pearson(grams(bases, 2)), 4), round(row["statistic"], 4)) == (52.8378, 55.6627)
     assert row["df"] == 36
-
-
-def test_bic_of_nested_orders_is_the_statistic_less_its_price():
-    row = markov_tests.order_test(grams("aabbaabbabab" * 5, 1)).iloc[0]
-    assert row["bic_gain"] == pytest.approx(row["statistic"] - row["df"] * np.log(row["n"]))
 
 
 # ---- under no difference
@@ -129,11 +136,11 @@ def test_permutation_p_values_are_uniform_under_no_difference(options):
         )
         for seed in range(200)
     ]
-    by_customer = np.array([result.p_permutation for result in results])
+    by_customer = np.array([result["p_value"] for result in results])
     assert stats.kstest(by_customer, "uniform").pvalue > 0.01
     assert 0.01 <= (by_customer <= 0.05).mean() <= 0.10
     if options.get("own") != 1e6:  # where customers differ, transitions are not independent
-        assert np.mean([result.p_asymptotic <= 0.05 for result in results]) > 0.15
+        assert np.mean([result["p_asymptotic"] <= 0.05 for result in results]) > 0.15
 
 
 @pytest.mark.slow
@@ -222,7 +229,7 @@ def test_the_surest_date_is_one_test_among_others():
 
 @pytest.mark.parametrize(
     ("date", "together", "verdict"),
-    [(0.001, 0.01, "change"), (0.04, 0.2, "hint"), (0.2, 0.01, "drift"), (0.2, 0.2, "none")],
+    [(0.001, 0.01, "change"), (0.04, 0.2, "hint")],
 )
 def test_a_date_is_a_change_only_where_the_page_bears_it(date, together, verdict):
     # its own p-value allowed for the search of a date, not for the other tests
@@ -231,9 +238,20 @@ def test_a_date_is_a_change_only_where_the_page_bears_it(date, together, verdict
         {"test": ["change", "stationarity"], "segment": "all", "q_value": [date, together]}
     )
     found = markov_tests.dated_change(points, tests).iloc[0]
-    assert (found["verdict"], found["q_value"], found["q_together"]) == (verdict, date, together)
+    assert (found["verdict"], found["q_value"]) == (verdict, date)
     assert found["difference"] == found["share_after"] - found["share_before"]
     assert found["first"] <= found["period"] <= found["last"]
+    assert markov_tests.dated_change(points, tests.assign(q_value=[0.2, together])).empty
+
+
+def test_what_moved_is_told_where_there_is_a_date_alone():
+    frame = changing(3, 0.2)
+    change = pd.DataFrame({"period": [4]})
+    cells = markov_tests.moved_since(frame, change)
+    surest = cells.iloc[0]
+    assert (surest["from_stage"], surest["to_stage"][:1]) == ("s0", "s")
+    assert abs(surest["difference"]) == pytest.approx(0.2, abs=0.06)
+    assert markov_tests.moved_since(frame, change[:0]).empty
 
 
 def chains_with_memory(generator, weight: float, customers: int = 400) -> pd.DataFrame:
@@ -266,7 +284,7 @@ def test_memory_is_found_where_planted_and_not_where_absent():
 def test_customers_not_learned_from_decide_not_the_sample():
     # ten groups without any difference: fitted they always look better, held out they do not
     counts = simulate(np.random.default_rng(3), 300, groups=10, own=1e6)
-    fitted = independence_test(counts, n_permutations=0).g2
+    fitted = independence_test(counts, n_permutations=1)["statistic"]
     assert fitted > 0
     assert held_out_gain(counts).upper < 0.002
     assert np.isnan(held_out_gain(counts[:5]).estimate)
@@ -302,10 +320,7 @@ def test_relabelling_and_order_of_groups_change_nothing():
     counts = simulate(np.random.default_rng(5))
     one = independence_test(counts, seed=3)
     other = independence_test(counts[:, ::-1][:, :, [2, 0, 3, 1]][..., [3, 2, 1, 0]], seed=3)
-    assert other.g2 == pytest.approx(one.g2)
-    assert other.df == one.df
-    assert other.effect == pytest.approx(one.effect)
-    assert other.p_permutation == pytest.approx(one.p_permutation)
+    assert other == pytest.approx(one)
 
 
 def test_expected_counts_keep_the_margins():
@@ -317,7 +332,7 @@ def test_expected_counts_keep_the_margins():
 
 def test_total_variation_is_the_share_that_goes_elsewhere():
     counts = np.array([[[[60.0, 40.0]], [[40.0, 60.0]]]])
-    assert independence_test(counts).effect == pytest.approx(0.1)
+    assert independence_test(counts)["effect"] == pytest.approx(0.1)
 
 
 def test_families_are_corrected_together():
@@ -336,15 +351,10 @@ def test_families_are_corrected_together():
 def test_one_group_alone_has_nothing_to_be_compared_with():
     counts = simulate(np.random.default_rng(9), groups=1)
     result = independence_test(counts)
-    assert result.df == 0
-    assert np.isnan(result.p_value)
+    assert result["df"] == 0
+    assert np.isnan(result["p_value"])
     for question in (markov_tests.change_points, markov_tests.stationarity_test):
         with pytest.raises(Unanswerable, match="two stages"):
             question(counts_frame(counts, "period"))
     with pytest.raises(Unanswerable, match="tell these groups"):
         markov_tests.moved_cells(counts_frame(counts), "segment")
-
-
-def test_tables_of_another_form_are_refused():
-    with pytest.raises(ParameterError, match="count them by segment"):
-        markov_tests.homogeneity_test(pd.DataFrame({"segment": [], "n": []}))

@@ -1,4 +1,4 @@
-"""Markov chains over many customers: moves, chains, tests, forecasts, journey types."""
+"""Markov chains over many customers: moves, chains, tests, forecasts."""
 
 from cjlib.markov.chain import MarkovChain, fit_by_segment, purchase_or_lost
 from cjlib.markov.forecast import backtest_score, forecast_stages
@@ -9,23 +9,18 @@ from cjlib.markov.markov_tests import (
     homogeneity_test,
     memory,
     moved_cells,
+    moved_since,
     order_test,
     stationarity_test,
 )
-from cjlib.markov.mixture import MarkovMixture, choose_components
 from cjlib.markov.next_stage import likeliest_next, next_stages
-from cjlib.markov.transition_data import TransitionData, customer_transitions
 from cjlib.markov.transitions import directions, histories, transitions
 
 __all__ = [
     "MarkovChain",
-    "MarkovMixture",
-    "TransitionData",
     "backtest_score",
     "change_points",
-    "choose_components",
     "corrected_together",
-    "customer_transitions",
     "dated_change",
     "directions",
     "fit_by_segment",
@@ -35,6 +30,7 @@ __all__ = [
     "likeliest_next",
     "memory",
     "moved_cells",
+    "moved_since",
     "next_stages",
     "order_test",
     "purchase_or_lost",

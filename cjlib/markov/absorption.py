@@ -55,9 +55,7 @@ def _split(matrix: Array, targets: Sequence[int]) -> tuple[Array, Array, Array]:
     return matrix[..., free[:, None], free], matrix[..., free[:, None], targets].sum(-1), free
 
 
-def absorption_probabilities(
-    matrix: Array, outcomes: Sequence[Sequence[int]], again: bool = False
-) -> Array:
+def absorption_probabilities(matrix: Array, outcomes: Sequence[Sequence[int]]) -> Array:
     """Return, from every state, the probability that each outcome comes first.
 
     Parameters
@@ -65,14 +63,13 @@ def absorption_probabilities(
     matrix : array, shape (..., S, S)
     outcomes : sequence of sequences of int
         Disjoint sets of states; the walk ends in the first of them that it enters.
-    again : bool
-        How the rows of the outcomes' own states read. False: the walk has ended there, so 1 for
-        that outcome. True: "what comes first after leaving it?", from a purchase to the next one.
 
     Returns
     -------
     array, shape (..., S, len(outcomes))
-        Rows sum to 1 unless the walk can be trapped elsewhere.
+        Rows sum to 1 unless the walk can be trapped elsewhere. In the outcomes' own states the walk
+        has ended: there ``matrix @ result`` says what comes first after leaving them, as from a
+        purchase to the next one; elsewhere it is the same.
 
     Raises
     ------
@@ -89,15 +86,11 @@ def absorption_probabilities(
     result[..., free, :] = solve_walk(inner, leaving, into)
     for column, group in enumerate(outcomes):
         result[..., group, column] = 1.0
-    if again:
-        result[..., targets, :] = matrix[..., targets, :] @ result
     return result
 
 
-def expected_cost(
-    matrix: Array, cost: Array, outcomes: Sequence[Sequence[int]], again: bool = False
-) -> Array:
-    """Return what a walk costs until it ends, given the outcome in which it ends.
+def expected_cost(matrix: Array, cost: Array, outcomes: Sequence[Sequence[int]]) -> Array:
+    """Return what a walk costs from now until it ends, given the outcome in which it ends.
 
     With ``cost`` the mean days of each transition this is the expected days to each outcome
     *among the walks that end in it*: customers who buy are not charged with the silence of those
@@ -109,13 +102,14 @@ def expected_cost(
     matrix : array, shape (..., S, S)
     cost : array, shape (S, S) or (..., S, S)
         Cost of each transition.
-    outcomes, again
+    outcomes
         As in `absorption_probabilities`.
 
     Returns
     -------
     array, shape (..., S, len(outcomes))
-        NaN where the outcome cannot be reached; 0 in the outcome's own states unless ``again``.
+        NaN where the outcome cannot be reached; from an outcome's own states, what it costs to come
+        to an outcome again.
     """
     matrix = np.asarray(matrix, float)
     reach = absorption_probabilities(matrix, outcomes)
@@ -125,8 +119,6 @@ def expected_cost(
     # total = probability of the outcome times its cost: additive along the walk, never divided by 0
     total = np.zeros_like(reach)
     total[..., free, :] = solve_walk(inner, leaving, paid[..., free, :])
-    if again:
-        total[..., targets, :] = paid[..., targets, :] + matrix[..., targets, :] @ total
-        reach = absorption_probabilities(matrix, outcomes, again=True)
+    total, reach = paid + matrix @ total, matrix @ reach
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(reach == 0, np.nan, total / reach)

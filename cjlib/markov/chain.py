@@ -140,10 +140,8 @@ class MarkovChain(BaseEstimator):
     def _table(self, X) -> tuple[pd.DataFrame, list]:
         """Return transitions with all columns that count, and the states present."""
         if isinstance(X, pd.DataFrame) and {"from_stage", "to_stage", "n"} <= set(X.columns):
-            if X[["from_stage", "to_stage", "n"]].isna().any(axis=None):
-                raise ParameterError("transitions: from_stage, to_stage or n is empty in a row")
-            if (X["n"] < 0).any():
-                raise ParameterError("transitions: n is negative in a row")
+            if not (X["n"] >= 0).all():
+                raise ParameterError("transitions: n is negative or empty in a row")
             table = pd.DataFrame({"bucket": 0, "customers": 0, "days": 0.0}, X.index)
             table[X.columns] = X
             return table, list(pd.unique(pd.concat([X["from_stage"], X["to_stage"]])))
@@ -263,9 +261,7 @@ class MarkovChain(BaseEstimator):
         outcomes: Mapping[str, Sequence[Hashable]],
         *,
         starts: Sequence[Hashable] | None = None,
-        again: bool = False,
         segment: str = ALL,
-        n_resamples: int = 1000,
     ) -> pd.DataFrame:
         """Return which outcome comes first from each state, and after how long.
 
@@ -275,13 +271,10 @@ class MarkovChain(BaseEstimator):
             Name of the outcome to the states that make it. States whose exits nobody saw, where
             they can be reached, end the walk in a further outcome "open": the log cannot say.
         starts : sequence, optional
-            Where to start; by default every state outside the outcomes.
-        again : bool
-            A start inside an outcome asks for the next time (from a purchase to the next).
+            Where to start; by default every state outside the outcomes. A start inside one asks for
+            the next time (from a purchase to the next).
         segment : str
             The name to put in the first column.
-        n_resamples : int
-            Of the buckets.
 
         Returns
         -------
@@ -302,18 +295,18 @@ class MarkovChain(BaseEstimator):
         ends = list(groups.values())
 
         def reach(matrix: np.ndarray) -> np.ndarray:
-            return absorption_probabilities(np.nan_to_num(matrix), ends, again)[..., rows, :]
+            matrix = np.nan_to_num(matrix)
+            return (matrix @ absorption_probabilities(matrix, ends))[..., rows, :]
 
         found = resample(
             self.bucket_counts_,
             lambda counts: reach(self._probabilities(counts, self.transition_matrix_)),
             seed=self.seed,
-            n_resamples=n_resamples,
         )
         # no resample moves a cell that is nearly empty: there its own limits tell how far
         extremes = reach(self._at_limits())
         matrix = np.nan_to_num(self.transition_matrix_)
-        costs = {"expected_steps": np.ones_like(matrix), "expected_days": self.days_}
+        steps = np.ones_like(matrix)
         result = pd.DataFrame(
             {
                 "segment": segment,
@@ -322,10 +315,8 @@ class MarkovChain(BaseEstimator):
                 "probability": found.estimate.ravel(),
                 "lower": np.fmin(found.lower, extremes.min(axis=0, initial=1.0)).ravel(),
                 "upper": np.fmax(found.upper, extremes.max(axis=0, initial=0.0)).ravel(),
-                **{
-                    name: expected_cost(matrix, cost, ends, again)[rows].ravel()
-                    for name, cost in costs.items()
-                },
+                "expected_steps": expected_cost(matrix, steps, ends)[rows].ravel(),
+                "expected_days": expected_cost(matrix, self.days_, ends)[rows].ravel(),
             }
         )
         reachable = result.groupby("outcome")["probability"].transform("max") > 0
@@ -386,12 +377,12 @@ def purchase_or_lost(chains: Mapping[str, MarkovChain], stages: StageModel) -> p
         the next purchase. ``open`` where a stage that nobody was seen to leave can be reached.
     """
     outcomes = {PURCHASE: stages.purchase, LOST: [LOST]}
-    tables = [
-        chain.absorption(outcomes, starts=starts, again=again, segment=name)
-        for starts, again in ((stages.before, False), (stages.purchase + stages.after, True))
-        for name, chain in chains.items()
-    ]
-    return pd.concat(tables, ignore_index=True)
+    starts = [*stages.before, *stages.purchase, *stages.after]
+    tables = (
+        chain.absorption(outcomes, starts=starts, segment=name) for name, chain in chains.items()
+    )
+    before_first = {"key": lambda starts: ~starts.isin(stages.before), "kind": "stable"}
+    return pd.concat(tables).sort_values("from_stage", ignore_index=True, **before_first)
 
 
 def _likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:

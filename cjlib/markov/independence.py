@@ -11,54 +11,21 @@ departures are exchanged at random and the statistic is taken again (for two seg
 customers this swaps their labels).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 from scipy.stats import chi2
 
-from cjlib.uncertainty import FEWEST_BUCKETS, Interval, ratio
+from cjlib.uncertainty import FEWEST_BUCKETS, Interval, bucket_array, ratio
+
+FOLDS = 10  # parts of the customers for the held-out comparison
 
 
-@dataclass(frozen=True)
-class ChainTest:
-    """The outcome of one test of independence of group and next stage, given the context.
-
-    Attributes
-    ----------
-    g2, x2 : float
-        Likelihood-ratio and Pearson statistics.
-    df : int
-        Degrees of freedom on the observed support: an outcome that no group shows after a context
-        adds none.
-    p_asymptotic, p_permutation : float
-        The latter NaN with fewer than 20 buckets.
-    effect : float
-        Total variation: the share of transitions that would have to go elsewhere for the groups
-        to be alike.
-    effect_by_chance : float
-        The mean of the same under exchanged signs: what noise alone would show.
-    bic_gain : float
-        By how much the larger model improves Schwarz's criterion; above 0 it is preferred.
-    n : int
-        Transitions.
-    buckets : int
-    """
-
-    g2: float
-    x2: float
-    df: int
-    p_asymptotic: float
-    p_permutation: float
-    effect: float
-    effect_by_chance: float
-    bic_gain: float
-    n: int
-    buckets: int
-
-    @property
-    def p_value(self) -> float:
-        """The permutation p-value, or the asymptotic one where there is none."""
-        return self.p_asymptotic if np.isnan(self.p_permutation) else self.p_permutation
+def count_array(moves: pd.DataFrame, group: str) -> tuple[np.ndarray, list, list, list]:
+    """Return counts (B, G, C, J) of a table of transitions, and the levels of its axes."""
+    axes = {
+        name: sorted(moves[name].dropna().unique()) for name in (group, "from_stage", "to_stage")
+    }
+    return bucket_array(moves, list(axes), "n", levels=axes), *axes.values()
 
 
 def expected_counts(counts: np.ndarray) -> np.ndarray:
@@ -84,7 +51,21 @@ def departures(counts: np.ndarray) -> np.ndarray:
     return raw - share[None, ..., None] * raw.sum(1, keepdims=True)
 
 
-def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0) -> ChainTest:
+def scores_by_bucket(counts: np.ndarray) -> np.ndarray:
+    """Return what each bucket adds to observed minus expected, in standard errors (B, G, C, J).
+
+    Errors are by customers, and at least those of independent moves: where few moves are expected
+    and none is seen, the buckets hardly differ, which is no certainty. NaN where there is none.
+    """
+    total, moved = counts.sum(0), departures(counts)
+    expected, rows = expected_counts(total), total.sum(-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        binomial = expected * (1 - expected / rows) * (1 - rows / rows.sum(0))
+        spread = np.sqrt(np.fmax((moved**2).sum(0), binomial))
+        return np.where(spread > 0, moved / spread, np.nan)
+
+
+def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0) -> dict:
     """Test whether the outcome depends on the group, given the context.
 
     Parameters
@@ -97,60 +78,56 @@ def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: in
 
     Returns
     -------
-    ChainTest
+    dict
+        statistic (likelihood ratio), df (on the observed support: an outcome that no group shows
+        after a context adds none), p_value (by permutation, or the asymptotic one with fewer than
+        20 buckets), effect (total variation: the share of transitions that would have to go
+        elsewhere for the groups to be alike), effect_by_chance (its mean under exchanged signs:
+        what noise alone would show), p_asymptotic, n (transitions) and buckets.
 
     Notes
     -----
-    Statistics: Anderson & Goodman (1957); Kullback, Kupperman & Ku, Technometrics 4 (1962).
+    Anderson & Goodman (1957); Kullback, Kupperman & Ku, Technometrics 4 (1962). Under exchanged
+    signs Pearson's statistic stands for the likelihood ratio, which takes far longer.
     """
-    counts = np.asarray(counts, float)
-    total = counts.sum(0)
-    n = total.sum()
-    expected = expected_counts(total)
-    inside = expected > 0
+    total = np.asarray(counts, float).sum(0)
+    n, expected = total.sum(), expected_counts(total)
     seen = total > 0
-    g2 = 2 * (total[seen] * np.log(total[seen] / expected[seen])).sum()
-    inverse = np.where(inside, 1 / np.where(inside, expected, 1.0), 0.0)
-    gap = total - expected
-    x2 = (gap**2 * inverse).sum()
-    groups = (total.sum(-1) > 0).sum(0)
-    outcomes = (total.sum(0) > 0).sum(-1)
+    statistic = 2 * (total[seen] * np.log(total[seen] / expected[seen])).sum()
+    gap, inverse = total - expected, 1 / np.where(expected > 0, expected, np.inf)
+    groups, outcomes = (total.sum(-1) > 0).sum(0), (total.sum(0) > 0).sum(-1)
     df = int((np.maximum(groups - 1, 0) * np.maximum(outcomes - 1, 0)).sum())
-    p_permutation = by_chance = np.nan
-    if len(counts) >= FEWEST_BUCKETS and df and n_permutations:
+    p_value = p_asymptotic = float(chi2.sf(statistic, df)) if df else np.nan
+    by_chance = np.nan
+    if len(counts) >= FEWEST_BUCKETS and df:
         moved = departures(counts).reshape(len(counts), -1)
-        generator = np.random.default_rng(seed)
-        exceeding, distance = 1, 0.0
+        generator, exceeding, distance = np.random.default_rng(seed), 1, 0.0
         for start in range(0, n_permutations, 128):
             size = (min(128, n_permutations - start), len(counts))
-            signs = generator.integers(0, 2, size) * 2.0 - 1.0
-            again = signs @ moved
+            again = (generator.integers(0, 2, size) * 2.0 - 1.0) @ moved
             values = again**2 @ inverse.ravel()
-            exceeding += int((values >= x2 * (1 - 1e-12)).sum())
+            exceeding += int((values >= (gap**2 * inverse).sum() * (1 - 1e-12)).sum())
             distance += np.abs(again).sum()
-        p_permutation = exceeding / (n_permutations + 1)
-        by_chance = distance / n_permutations / (2 * n)
-    return ChainTest(
-        g2=float(g2),
-        x2=float(x2),
-        df=df,
-        p_asymptotic=float(chi2.sf(g2, df)) if df else np.nan,
-        p_permutation=p_permutation,
-        effect=float(np.abs(gap).sum() / (2 * n)) if n else np.nan,
-        effect_by_chance=float(by_chance),
-        bic_gain=float(g2 - df * np.log(n)) if n else np.nan,
-        n=int(n),
-        buckets=len(counts),
-    )
+        p_value = exceeding / (n_permutations + 1)
+        by_chance = float(distance / n_permutations / (2 * n))
+    return {
+        "statistic": float(statistic),
+        "df": df,
+        "p_value": p_value,
+        "effect": float(np.abs(gap).sum() / (2 * n)) if n else np.nan,
+        "effect_by_chance": by_chance,
+        "p_asymptotic": p_asymptotic,
+        "n": int(n),
+        "buckets": len(counts),
+    }
 
 
-def held_out_gain(counts: np.ndarray, *, folds: int = 10, seed: int = 0) -> Interval:
+def held_out_gain(counts: np.ndarray, *, seed: int = 0) -> Interval:
     """Return what knowing the group saves, in nats per transition, on customers not learned from.
 
     Parameters
     ----------
     counts : array, shape (B, G, C, J)
-    folds : int
     seed : int
         Of the split of buckets.
 
@@ -162,16 +139,16 @@ def held_out_gain(counts: np.ndarray, *, folds: int = 10, seed: int = 0) -> Inte
         it by as many pseudo-transitions as there are outcomes.
     """
     size = len(counts)
-    if size < max(folds, 2):
+    if size < FOLDS:
         return Interval(np.array(np.nan), np.array(np.nan), np.array(np.nan))
-    fold = np.random.default_rng(seed).permutation(size) % folds
+    fold = np.random.default_rng(seed).permutation(size) % FOLDS
     total = counts.sum(0)
     possible = total.sum(0) > 0
     width = np.maximum(possible.sum(-1, keepdims=True), 1)
     # a context that only one group ever comes to has nothing to tell apart
     several = ((total.sum(-1) > 0).sum(0) > 1)[:, None]
     gains = np.zeros(size)
-    for part in range(folds):
+    for part in range(FOLDS):
         learned = counts[fold != part].sum(0)
         pooled = learned.sum(0) + 0.5 * possible
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -12,19 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cjlib.errors import ParameterError, Unanswerable
+from cjlib.errors import Unanswerable
 from cjlib.markov.independence import (
-    ChainTest,
-    departures,
+    count_array,
     expected_counts,
     held_out_gain,
     independence_test,
+    scores_by_bucket,
 )
 from cjlib.tables import TABLES
 from cjlib.uncertainty import (
     FEWEST_BUCKETS,
     benjamini_hochberg,
-    bucket_array,
     difference_test,
     proportion,
 )
@@ -50,8 +49,8 @@ def corrected_together(*tests: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     -------
     DataFrame
         The published table ``markov_tests``: test, segment, statistic, df, p_value, q_value,
-        effect (total variation), then effect_by_chance, p_asymptotic, pearson, bic_gain, n,
-        buckets, and what single tests add. Empty when nothing could be tested.
+        effect (total variation), then effect_by_chance, p_asymptotic, n, buckets, and what single
+        tests add. Empty when nothing could be tested.
     """
     tables = []
     for test in tests:
@@ -62,19 +61,18 @@ def corrected_together(*tests: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=TABLES["markov_tests"])
     joined = pd.concat(tables, ignore_index=True)
-    return joined.assign(q_value=benjamini_hochberg(joined["p_value"]))
+    joined.insert(5, "q_value", benjamini_hochberg(joined["p_value"]))
+    return joined
 
 
-def homogeneity_test(
-    moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0
-) -> pd.DataFrame:
+def homogeneity_test(moves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test whether segments move alike: all together, then each against the rest.
 
     Parameters
     ----------
     moves : DataFrame
         segment, bucket, from_stage, to_stage, n; the segment ``all`` is passed over.
-    n_permutations, seed : int
+    seed : int
 
     Returns
     -------
@@ -86,32 +84,27 @@ def homogeneity_test(
     Unanswerable
         With fewer than two segments.
     """
-    counts, names, *_ = _count_array(moves[moves["segment"] != ALL], "segment")
-    if len(names) < 2:
-        raise Unanswerable("this log does not tell these groups of customers apart")
-    options = {"n_permutations": n_permutations, "seed": seed}
-    rows = [_row("homogeneity", ALL, independence_test(counts, **options))]
+    counts, names, *_ = _groups(moves, "segment")
+    tests = {ALL: counts}
     if len(names) > 2:
-        total = counts.sum(1)
-        for i, name in enumerate(names):
-            pair = np.stack([counts[:, i], total - counts[:, i]], 1)
-            rows.append(_row("homogeneity", str(name), independence_test(pair, **options)))
+        rest = counts.sum(1, keepdims=True) - counts
+        tests |= {name: np.stack([counts[:, i], rest[:, i]], 1) for i, name in enumerate(names)}
+    rows = [
+        {"test": "homogeneity", "segment": str(name)} | independence_test(part, seed=seed)
+        for name, part in tests.items()
+    ]
     return pd.DataFrame(rows)
 
 
-def order_test(
-    histories: pd.DataFrame, *, folds: int = 10, n_permutations: int = 499, seed: int = 0
-) -> pd.DataFrame:
+def order_test(histories: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test whether one more stage of history tells more about the next: order k against k - 1.
 
     Parameters
     ----------
     histories : DataFrame
-        stage_1, ..., stage_k (oldest first), to_stage, n and where known bucket, as
-        `cjlib.markov.histories` gives.
-    folds : int
-        Parts of the customers for the held-out comparison.
-    n_permutations, seed : int
+        bucket, stage_1, ..., stage_k (oldest first), to_stage, n, as `cjlib.markov.histories`
+        gives.
+    seed : int
 
     Returns
     -------
@@ -121,13 +114,14 @@ def order_test(
         from), held_out_lower, held_out_upper (95 %), and order: what decides, the longer history
         only when it saves for sure on customers not seen.
     """
-    names = sorted(name for name in histories.columns if str(name).startswith("stage_"))
-    order, recent = len(names), names[1:]
+    oldest, *recent = sorted(name for name in histories.columns if name.startswith("stage_"))
+    order = 1 + len(recent)
     context = histories[recent].astype(str).agg("\x1f".join, axis=1) if recent else "*"
-    counts, *_ = _count_array(histories.assign(from_stage=context), names[0])
-    result = independence_test(counts, n_permutations=n_permutations, seed=seed)
-    gain = held_out_gain(counts, folds=folds, seed=seed)
-    row = _row(f"order {order} against {order - 1}", ALL, result) | {
+    counts, *_ = count_array(histories.assign(from_stage=context), oldest)
+    gain = held_out_gain(counts, seed=seed)
+    row = {"test": f"order {order} against {order - 1}", "segment": ALL}
+    row |= independence_test(counts, n_permutations=499, seed=seed)
+    row |= {
         "held_out_gain": float(gain.estimate),
         "held_out_lower": float(gain.lower),
         "held_out_upper": float(gain.upper),
@@ -175,16 +169,14 @@ def memory(tests: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def stationarity_test(
-    moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0
-) -> pd.DataFrame:
+def stationarity_test(moves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Test whether the chain stays the same over periods: all together, and at the surest date.
 
     Parameters
     ----------
     moves : DataFrame
         period, bucket, from_stage, to_stage, n.
-    n_permutations, seed : int
+    seed : int
 
     Returns
     -------
@@ -197,13 +189,12 @@ def stationarity_test(
     Unanswerable
         As `change_points`.
     """
-    points = change_points(moves, n_permutations=n_permutations, seed=seed)
-    counts, *_ = _count_array(moves, "period")
-    together = independence_test(counts, n_permutations=n_permutations, seed=seed)
+    points = change_points(moves, seed=seed)
+    counts, *_ = count_array(moves, "period")
+    together = {"test": "stationarity", "segment": ALL} | independence_test(counts, seed=seed)
     surest = points.loc[points["z"].abs().idxmax()]
-    change = {"test": "change", "segment": ALL, "statistic": abs(surest["z"]), "df": np.nan}
-    change |= surest[["p_value", "effect"]].to_dict()
-    return pd.DataFrame([_row("stationarity", ALL, together), change])
+    change = {"test": "change", "segment": ALL, "statistic": abs(surest["z"])}
+    return pd.DataFrame([together, change | surest[["p_value", "effect"]].to_dict()])
 
 
 def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0) -> pd.DataFrame:
@@ -230,7 +221,7 @@ def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int =
     Unanswerable
         With one stage, or with moves in too few months.
     """
-    counts, periods, origins, targets = _count_array(moves, "period")
+    counts, periods, origins, targets = count_array(moves, "period")
     before = counts.cumsum(1)[:, :-1]
     after = counts.sum(1, keepdims=True) - before
     rng, buckets = np.random.default_rng(seed), len(counts)
@@ -240,14 +231,11 @@ def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int =
     rows, cells, departed = [], [], []
     for i, start in enumerate(periods[1:] if len(origins) > 1 else []):
         pair = np.stack([before[:, i], after[:, i]], 1)
-        total = pair.sum(0)
-        moved = departures(pair)
-        spread, moved = _spread(total, moved)[1], moved[:, 1]
-        enough = (spread > 0) & (expected_counts(total) >= FEWEST_EXPECTED).all(0)
+        total, scores = pair.sum(0), scores_by_bucket(pair)[:, 1]
+        enough = (expected_counts(total) >= FEWEST_EXPECTED).all(0) & np.isfinite(scores[0])
         if not enough.any():
             continue
-        scores = np.zeros(moved.shape)
-        scores[:, enough] = moved[:, enough] / spread[enough]
+        scores = np.where(enough, scores, 0.0)
         largest = np.maximum(largest, np.abs(signs @ scores[:, enough]).max(1))
         departed.append(scores)
         z = scores.sum(0)
@@ -282,7 +270,7 @@ def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int =
 
 
 def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the surest date of a change, and what the tests of the page make of it.
+    """Return the date of a change where the tests of the page bear one out.
 
     Parameters
     ----------
@@ -295,24 +283,41 @@ def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row: that of ``points``, and difference (after less before) with its limits, first and
-        last (plausible periods), q_value (of the date), q_together (of all periods compared),
-        verdict: ``change``, ``hint`` (a date stands out, yet the periods together are not shown to
-        differ), ``drift`` (the periods differ, no date stands out) or ``none``.
+        One row, or none where no date stands out: that of ``points``, and difference (after less
+        before) with its limits, first and last (plausible periods), q_value (of the date) and
+        verdict: ``change``, or ``hint`` where the periods together are not shown to differ.
     """
     q_values = tests[tests["segment"] == ALL].set_index("test")["q_value"]
-    date, together = q_values["change"], q_values["stationarity"]
-    found = ("change" if date <= SURE else "drift") if together <= SURE else "none"
     surest = points.loc[[points["z"].abs().idxmax()]]
     limits = {"lower": "difference_lower", "upper": "difference_upper"}
-    return surest.rename(columns=limits).assign(
+    found = surest.rename(columns=limits).assign(
         difference=surest["share_after"] - surest["share_before"],
         first=points.loc[points["plausible"], "period"].min(),
         last=points.loc[points["plausible"], "period"].max(),
-        q_value=date,
-        q_together=together,
-        verdict="hint" if found == "none" and date <= SURE else found,
+        q_value=q_values["change"],
+        verdict="change" if q_values["stationarity"] <= SURE else "hint",
     )
+    return found[found["q_value"] <= SURE]
+
+
+def moved_since(moves: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
+    """Tell which probabilities differ since the date of a change from those before it.
+
+    Parameters
+    ----------
+    moves : DataFrame
+        As in `stationarity_test`.
+    change : DataFrame
+        Of `dated_change`.
+
+    Returns
+    -------
+    DataFrame
+        As `moved_cells`, of the periods since then; without rows where there is no date.
+    """
+    dates = [moves["period"] >= date for date in change["period"]]
+    cells = [moved_cells(moves.assign(since=since), "since").query("since") for since in dates]
+    return pd.concat([pd.DataFrame(columns=["from_stage", "to_stage", "verdict"]), *cells])
 
 
 def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
@@ -330,7 +335,7 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
     DataFrame
         group, from_stage, to_stage, n (of the group), probability (in the group), lower, upper,
         share_elsewhere (in the other groups), q_value over all cells, p_value (customers being the
-        unit), z, difference, verdict (``higher``, ``lower``, or ``none`` where it could be chance);
+        unit), difference, verdict (``higher``, ``lower``, or ``none`` where it could be chance);
         surest first.
 
     Raises
@@ -338,19 +343,14 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
     Unanswerable
         With fewer than two groups.
     """
-    counts, names, origins, targets = _count_array(moves[moves[group] != ALL], group)
-    if len(names) < 2:
-        raise Unanswerable("this log does not tell these groups of customers apart")
+    counts, names, origins, targets = _groups(moves, group)
     total = counts.sum(0)
     rest = total.sum(0) - total
-    moved = departures(counts)
-    spread = _spread(total, moved)
     own = proportion(counts, counts.sum(-1, keepdims=True))
     with np.errstate(invalid="ignore", divide="ignore"):
         elsewhere = rest / rest.sum(-1, keepdims=True)
-        z = np.where(spread > 0, moved.sum(0) / spread, np.nan)
     few = (total + rest < FEWEST_MOVES) | (len(counts) < FEWEST_BUCKETS)
-    z = np.where(few, np.nan, z)
+    z = np.where(few, np.nan, scores_by_bucket(counts).sum(0))
     p_value = 2 * norm.sf(np.abs(z))
     shown = (total + rest > 0) & np.isfinite(own.estimate - elsewhere)
     figures = {
@@ -361,7 +361,6 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
         "share_elsewhere": elsewhere,
         "q_value": benjamini_hochberg(np.where(shown, p_value, np.nan)),
         "p_value": p_value,
-        "z": z,
         "difference": own.estimate - elsewhere,
     }
     index = pd.MultiIndex.from_product([names, origins, targets])
@@ -372,43 +371,9 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
     return table.sort_values("p_value", ignore_index=True, kind="stable")
 
 
-def _row(name: str, segment: str, result: ChainTest) -> dict:
-    return {
-        "test": name,
-        "segment": segment,
-        "statistic": result.g2,
-        "df": result.df,
-        "p_value": result.p_value,
-        "q_value": np.nan,
-        "effect": result.effect,
-        "effect_by_chance": result.effect_by_chance,
-        "p_asymptotic": result.p_asymptotic,
-        "pearson": result.x2,
-        "bic_gain": result.bic_gain,
-        "n": result.n,
-        "buckets": result.buckets,
-    }
-
-
-def _count_array(moves: pd.DataFrame, group: str) -> tuple[np.ndarray, list, list, list]:
-    """Return counts (B, G, C, J) of a table of transitions, and the levels of its axes."""
-    missing = {group, "from_stage", "to_stage", "n"} - set(moves.columns)
-    if missing:
-        raise ParameterError(f"transitions: no column {sorted(missing)}; count them by {group}")
-    if "bucket" not in moves.columns:
-        moves = moves.assign(bucket=0)
-    names = [group, "from_stage", "to_stage"]
-    axes = {name: sorted(moves[name].dropna().unique()) for name in names}
-    return bucket_array(moves, names, "n", levels=axes), *axes.values()
-
-
-def _spread(total: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """Return the standard errors of observed minus expected, (G, C, J), by customers.
-
-    At least those of independent moves: where few moves are expected and none is seen, the
-    buckets hardly differ, which is no certainty.
-    """
-    expected, rows = expected_counts(total), total.sum(-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        binomial = expected * (1 - expected / rows) * (1 - rows / rows.sum(0))
-    return np.sqrt(np.fmax((moved**2).sum(0), binomial))
+def _groups(moves: pd.DataFrame, group: str) -> tuple[np.ndarray, list, list, list]:
+    """Return counts (B, G, C, J) of two groups or more, and the levels of the axes."""
+    counted = count_array(moves[moves[group] != ALL], group)
+    if len(counted[1]) < 2:
+        raise Unanswerable("this log does not tell these groups of customers apart")
+    return counted

@@ -17,13 +17,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cjlib.errors import ParameterError
-from cjlib.markov.transition_data import TransitionData, customer_transitions
-
-__all__ = ["MarkovMixture", "TransitionData", "choose_components", "customer_transitions"]
-
+from cjlib.markov.transitions import TransitionData
 
 ENOUGH_TO_START = 20_000
 """Customers on whom the starts are compared; the last run is on all."""
+FOLDS = 3
+"""Parts of the customers for the held-out comparison."""
 
 
 class MarkovMixture(ClusterMixin, BaseEstimator):
@@ -50,8 +49,6 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
     states_ : tuple of length S
     weights_ : ndarray, shape (C,)
         Share of customers by chain, largest first.
-    start_ : ndarray, shape (C, S)
-        Where journeys start.
     transition_matrices_ : ndarray, shape (C, S, S)
         NaN in rows that nobody leaves.
     responsibilities_ : ndarray, shape (N, C)
@@ -153,7 +150,6 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         self.log_likelihood_ = float(times @ likelihood)
         self.responsibilities_ = share[inverse]
         self.labels_ = self.responsibilities_.argmax(1)
-        self.n_customers_ = len(data)
         return self
 
     def _layout(self, data: TransitionData) -> None:
@@ -212,34 +208,13 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         return weights, logs, value, step
 
     @property
-    def start_(self) -> np.ndarray:
-        """Probability of each first state, by chain (C, S)."""
-        check_is_fitted(self)
-        return self._probabilities()[:, 0]
-
-    @property
     def transition_matrices_(self) -> np.ndarray:
         """Transition probabilities by chain (C, S, S); NaN in rows that nobody leaves."""
         check_is_fitted(self)
-        return self._probabilities()[:, 1:]
-
-    def _probabilities(self) -> np.ndarray:
         size = len(self.states_)
         values = np.where(self._possible, np.exp(self._logs.T), 0.0).reshape(-1, size + 1, size)
         empty = ~self._possible.reshape(size + 1, size).any(1)
-        return np.where(empty[None, :, None], np.nan, values)
-
-    @property
-    def n_parameters_(self) -> int:
-        """Free probabilities of all chains and their weights."""
-        size = len(self.states_)
-        rows = self._possible.reshape(size + 1, size).sum(1)
-        return int(self.n_components * np.maximum(rows - 1, 0).sum() + self.n_components - 1)
-
-    def bic(self) -> float:
-        """Return Schwarz's criterion over the learned customers; smaller is better."""
-        check_is_fitted(self)
-        return self.n_parameters_ * np.log(self.n_customers_) - 2 * self.log_likelihood_
+        return np.where(empty[:, None], np.nan, values)[:, 1:]
 
     def score_samples(self, X) -> np.ndarray:
         """Return the log-likelihood of each customer's journeys, in nats, shape (N,)."""
@@ -283,13 +258,7 @@ def _responsibilities(counts, weights, logs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose_components(
-    X,
-    candidates: Sequence[int] = (1, 2, 3, 4, 5, 6),
-    *,
-    folds: int = 3,
-    max_customers: int = 20_000,
-    seed: int = 0,
-    **options,
+    X, candidates: Sequence[int], *, max_customers: int = 20_000, seed: int = 0, **options
 ) -> pd.DataFrame:
     """Compare numbers of journey types on customers not learned from.
 
@@ -299,8 +268,6 @@ def choose_components(
         As in `MarkovMixture.fit`.
     candidates : sequence of int
         Numbers of chains.
-    folds : int
-        Parts the customers are split into.
     max_customers : int
         A random sample of so many is enough to choose.
     seed : int
@@ -312,41 +279,33 @@ def choose_components(
     -------
     DataFrame
         components, held_out (mean log-likelihood per customer, nats), behind (how far below the
-        best), standard_error (of ``behind``, over customers), bic (on all customers), chosen: the
-        smallest number that is no more than one standard error behind. One type can win.
+        best), standard_error (of ``behind``, over customers), chosen: the smallest number that is
+        no more than one standard error behind. One type can win.
     """
     data = MarkovMixture()._data(X, reset=True)
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(data))[:max_customers]
     sample = data.take(np.sort(rows))
-    fold = generator.permutation(len(sample)) % folds
-    scores, criteria = [], []
+    fold = generator.permutation(len(sample)) % FOLDS
+    scores = np.empty((len(sample), len(candidates)))
     with warnings.catch_warnings():
         # a chain too many gains a little for very long; that is no news here
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for number in candidates:
+        for column, number in enumerate(candidates):
             model = MarkovMixture(number, seed=seed, **options)
-            held_out = np.empty(len(sample))
-            for part in range(folds):
+            for part in range(FOLDS):
                 model.fit(sample.take(np.flatnonzero(fold != part)))
                 others = np.flatnonzero(fold == part)
-                held_out[others] = model.score_samples(sample.take(others))
-            scores.append(held_out)
-            criteria.append(model.fit(sample).bic())
-    means = np.array([score.mean() for score in scores])
-    best = int(means.argmax())
-    behind = [scores[best] - score for score in scores]
-    error = np.array([gap.std(ddof=1) / np.sqrt(len(gap)) for gap in behind])
-    mean_gap = np.array([gap.mean() for gap in behind])
-    close = mean_gap <= error
-    chosen = min(number for number, near in zip(candidates, close, strict=True) if near)
-    return pd.DataFrame(
+                scores[others, column] = model.score_samples(sample.take(others))
+    held_out = scores.mean(axis=0)
+    behind = scores[:, [held_out.argmax()]] - scores
+    table = pd.DataFrame(
         {
             "components": list(candidates),
-            "held_out": means,
-            "behind": mean_gap,
-            "standard_error": error,
-            "bic": criteria,
-            "chosen": [number == chosen for number in candidates],
+            "held_out": held_out,
+            "behind": behind.mean(axis=0),
+            "standard_error": behind.std(axis=0, ddof=1) / np.sqrt(len(sample)),
         }
     )
+    close = table.loc[table["behind"] <= table["standard_error"], "components"]
+    return table.assign(chosen=table["components"] == close.min())

@@ -9,12 +9,8 @@ import pandas as pd
 from sklearn.base import clone
 
 from cjlib.errors import Unanswerable
-from cjlib.markov.mixture import (
-    MarkovMixture,
-    TransitionData,
-    choose_components,
-    customer_transitions,
-)
+from cjlib.markov.mixture import MarkovMixture, choose_components
+from cjlib.markov.transitions import TransitionData, customer_transitions
 from cjlib.segments.cluster_names import ALL, group_names
 from cjlib.segments.clusters import jaccard, stability_band
 

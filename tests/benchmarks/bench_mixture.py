@@ -12,7 +12,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.markov.mixture import MarkovMixture, TransitionData
+from cjlib.markov.mixture import MarkovMixture
+from cjlib.markov.transitions import TransitionData
 
 STAGES = 6
 
