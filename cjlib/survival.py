@@ -146,7 +146,6 @@ def incidence(
     *,
     fewest: int = FEWEST_SPELLS,
     fewest_ends: int = FEWEST_ENDS,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return, by group and exit, the share that has taken the exit after so many days.
@@ -159,15 +158,14 @@ def incidence(
         Column of the groups.
     fewest, fewest_ends : int
         Groups with fewer spells, or with fewer that were seen to end, are left out.
-    level : float
-        Of the intervals, by resampling buckets of customers.
     seed : int
+        Of the intervals (95 %), by resampling buckets of customers.
 
     Returns
     -------
     DataFrame
-        `by`, exit, days, share, lower, upper, at_risk (just before), n (spells of the group);
-        groups as they come, then exit, then days.
+        `by`, exit, days, share, lower, upper, n (spells of the group); groups as they come, then
+        exit, then days.
 
     Raises
     ------
@@ -189,7 +187,7 @@ def incidence(
             f"a curve over time needs {fewest} customers or visits, {fewest_ends} of them seen "
             "to the end"
         )
-    parts = [_curves(counts[counts[by] == name], by, level, seed) for name in groups]
+    parts = [_curves(counts[counts[by] == name], by, seed) for name in groups]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -259,7 +257,7 @@ def _counted(spells: ir.Table, by: list[str]) -> pd.DataFrame:
     return spells.group_by([*by, "exit", "days"]).agg(n=spells.count()).to_pandas()
 
 
-def _curves(counts: pd.DataFrame, by: str, level: float, seed: int) -> pd.DataFrame:
+def _curves(counts: pd.DataFrame, by: str, seed: int) -> pd.DataFrame:
     """Return the curves of one group."""
     exits = sorted(set(counts["exit"]) - {OPEN})
     days = np.sort(counts["days"].unique())
@@ -267,14 +265,15 @@ def _curves(counts: pd.DataFrame, by: str, level: float, seed: int) -> pd.DataFr
     spells = bucket_array(counts, ["days", "exit"], "n", levels=levels)
 
     def shares(sums: np.ndarray) -> np.ndarray:
-        at_risk = _at_risk(sums)[..., None]
+        # who had not ended before each day
+        at_risk = sums.sum(-1)[..., ::-1].cumsum(-1)[..., ::-1, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             hazard = np.where(at_risk > 0, sums[..., :-1] / at_risk, 0.0)
         left = (1 - hazard.sum(-1)).cumprod(-1)
         before = np.concatenate([np.ones_like(left[..., :1]), left[..., :-1]], -1)
         return (before[..., None] * hazard).cumsum(-2)
 
-    found = resample(spells, shares, seed=seed, level=level)
+    found = resample(spells, shares, seed=seed)
     return pd.DataFrame(
         {
             by: counts[by].iloc[0],
@@ -283,12 +282,6 @@ def _curves(counts: pd.DataFrame, by: str, level: float, seed: int) -> pd.DataFr
             "share": found.estimate.T.ravel(),
             "lower": found.lower.T.ravel(),
             "upper": found.upper.T.ravel(),
-            "at_risk": np.tile(_at_risk(spells.sum(0)).astype(int), len(exits)),
             "n": int(spells.sum()),
         }
     )
-
-
-def _at_risk(spells: np.ndarray) -> np.ndarray:
-    """Return how many spells had not ended before each day, (..., T) from (..., T, exits)."""
-    return spells.sum(-1)[..., ::-1].cumsum(-1)[..., ::-1]

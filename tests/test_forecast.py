@@ -10,8 +10,16 @@ import pytest
 from cjlib import journeys
 from cjlib.errors import Unanswerable
 from cjlib.markov import likeliest_next, next_stage, next_stages
-from cjlib.markov.forecast import backtest_score, forecast_from, forecast_stages
-from cjlib.markov.snapshots import GONE, NEW, Snapshots
+from cjlib.markov.forecast import (
+    GONE,
+    NEW,
+    backtest_score,
+    counted,
+    customers_seen,
+    forecast_from,
+    forecast_stages,
+    weekly_moves,
+)
 
 AS_OF = pd.Timestamp("2026-06-28")
 SILENCE = pd.Timedelta(days=21)
@@ -67,8 +75,8 @@ def walkers(seed, customers=1_500, weeks=52, stay=0.6, other=0.2):
 
 def test_snapshots_place_customers_by_what_was_known():
     rows = [("a", 20, "look"), ("a", 15, "look"), ("a", 12, "buy"), ("b", 50, "look")]
-    found = Snapshots.of(table(rows), AS_OF, SILENCE)
-    got = found.weekly.groupby(["week", "from_stage", "to_stage"])["n"].sum().to_dict()
+    found = counted(weekly_moves(table(rows), AS_OF, SILENCE), "week")
+    got = found.groupby(["week", "from_stage", "to_stage"])["n"].sum().to_dict()
     assert got == {
         # b: seen 50 days ago, snapshots 49, 42 and 35 days ago, silent 22 days at the next
         (-7, NEW, "look"): 1,
@@ -83,14 +91,14 @@ def test_snapshots_place_customers_by_what_was_known():
 
 
 def test_bands_say_how_long_the_silence_has_lasted():
-    found = Snapshots.of(table([("a", 15, "look")]), AS_OF, SILENCE)
+    found = counted(weekly_moves(table([("a", 15, "look")]), AS_OF, SILENCE), "week")
     # silent 1, 8 and 15 days; a band is a twelfth of 21 days
-    assert found.weekly.set_index("week")["to_band"].to_dict() == {-2: 0, -1: 4, 0: 8}
+    assert found.set_index("week")["to_band"].to_dict() == {-2: 0, -1: 4, 0: 8}
 
 
 def test_todays_snapshot_is_the_open_journeys():
     log = as_log(table(walkers(1, customers=200)))
-    now = Snapshots.of(log.events, AS_OF, SILENCE).occupancy(weeks=1)
+    now = customers_seen(weekly_moves(log.events, AS_OF, SILENCE), AS_OF, 1)
     open_now = log.journeys.filter(log.journeys.end == "open").to_pandas()
     assert now.set_index("stage")["customers"].to_dict() == (
         open_now["last_stage"].value_counts().to_dict()
@@ -100,8 +108,9 @@ def test_todays_snapshot_is_the_open_journeys():
 def test_an_earlier_snapshot_needs_nothing_that_came_after():
     events = table(walkers(2, customers=200))
     earlier = AS_OF - pd.Timedelta(weeks=8)
-    whole = Snapshots.of(events, AS_OF, SILENCE).weekly
-    cut = Snapshots.of(events.filter(events.timestamp <= earlier), earlier, SILENCE).weekly
+    whole = counted(weekly_moves(events, AS_OF, SILENCE), "week")
+    known = events.filter(events.timestamp <= earlier)
+    cut = counted(weekly_moves(known, earlier, SILENCE), "week")
     keys = ["week", "from_stage", "from_band", "to_stage", "to_band"]
     known = whole[whole["week"] <= -8].assign(week=lambda t: t["week"] + 8)
     cut = cut[cut["week"] > cut["week"].min()]
@@ -115,15 +124,15 @@ def test_an_earlier_snapshot_needs_nothing_that_came_after():
 
 
 def test_forecast_is_the_matrix_applied_to_today():
-    snapshots = Snapshots.of(table(walkers(3, customers=400)), AS_OF, pd.Timedelta(days=7))
-    made, arrivals = forecast_from(snapshots, STAGES, weeks=1)
-    weekly = snapshots.weekly
+    moves = weekly_moves(table(walkers(3, customers=400)), AS_OF, pd.Timedelta(days=7))
+    made, arrivals = forecast_from(moves, AS_OF, STAGES, weeks=1)
+    weekly = counted(moves, "week")
     recent = weekly[weekly["week"] > -26]
     matrix = recent[recent["from_stage"] != NEW].pivot_table(
         "n", "from_stage", "to_stage", aggfunc="sum", fill_value=0
     )
     matrix = matrix.div(matrix.sum(axis=1), axis=0)
-    now = snapshots.occupancy(weeks=1).set_index("stage")["customers"]
+    now = customers_seen(moves, AS_OF, 1).set_index("stage")["customers"]
     new = weekly[(weekly["from_stage"] == NEW) & (weekly["week"] > -8)]
     new = new.groupby("to_stage")["n"].sum() / 8
     assert arrivals.to_dict() == new.to_dict()
@@ -135,10 +144,10 @@ def test_forecast_is_the_matrix_applied_to_today():
 def test_backtest_uses_nothing_after_its_moment_but_to_score():
     events = table(walkers(4, customers=400))
     earlier = AS_OF - pd.Timedelta(weeks=4)
-    made = forecast_stages(as_log(events), STAGES, weeks=4, seed=1).table
+    made, *_ = forecast_stages(as_log(events), STAGES, weeks=4, seed=1)
     back = made[made["kind"] == "back-test"].reset_index(drop=True)
     cut = events.filter(events.timestamp <= earlier)
-    then, _ = forecast_from(Snapshots.of(cut, earlier, SILENCE), STAGES, weeks=4, seed=1)
+    then, _ = forecast_from(weekly_moves(cut, earlier, SILENCE), earlier, STAGES, weeks=4, seed=1)
     columns = ["period", "stage", "expected", "lower", "upper", "naive"]
     pd.testing.assert_frame_equal(back[columns], then[columns])
     assert back["observed"].notna().all()
@@ -149,13 +158,13 @@ def test_a_log_of_few_weeks_has_no_forecast():
     with pytest.raises(Unanswerable, match="4 weeks"):
         forecast_stages(as_log(table([("a", 9, "look"), ("b", 2, "look")])), STAGES)
     young = [row for row in walkers(4, customers=400) if row[1] < 40]
-    made = forecast_stages(as_log(table(young)), STAGES)
-    assert set(made.table["kind"]) == {"forecast"}
-    assert backtest_score(made.table).empty
+    made, *_ = forecast_stages(as_log(table(young)), STAGES)
+    assert set(made["kind"]) == {"forecast"}
+    assert backtest_score(made).empty
 
 
 def test_bands_are_wider_the_further_ahead():
-    made, _ = forecast_from(Snapshots.of(table(walkers(5)), AS_OF, SILENCE), STAGES, seed=2)
+    made, _ = forecast_from(weekly_moves(table(walkers(5)), AS_OF, SILENCE), AS_OF, STAGES, seed=2)
     width = (made["upper"] - made["lower"]).groupby(made["period"]).mean()
     assert width.iloc[-1] > width.iloc[0] > 0
     assert made["expected"].between(made["lower"], made["upper"]).all()
@@ -206,11 +215,11 @@ def test_a_forecast_has_failed_when_it_loses_and_its_bands_hold_little():
 
 def test_the_stages_in_which_a_forecast_failed_have_none(monkeypatch):
     log = as_log(table(walkers(8, 600)))
-    made = forecast_stages(log, STAGES, weeks=6, seed=1).table
+    made, *_ = forecast_stages(log, STAGES, weeks=6, seed=1)
     assert set(made.loc[made["kind"] == "forecast", "stage"]) == set(STAGES)
     score = pd.DataFrame({"stage": STAGES, "verdict": ["better", "failed"]})
     monkeypatch.setattr("cjlib.markov.forecast.backtest_score", lambda _: score)
-    made = forecast_stages(log, STAGES, weeks=6, seed=1).table
+    made, *_ = forecast_stages(log, STAGES, weeks=6, seed=1)
     assert set(made.loc[made["kind"] == "back-test", "stage"]) == set(STAGES)
     assert set(made.loc[made["kind"] == "forecast", "stage"]) == {"look"}
 
@@ -219,8 +228,8 @@ def test_the_stages_in_which_a_forecast_failed_have_none(monkeypatch):
 def test_bands_hold_what_comes_when_the_future_is_like_the_past():
     inside = []
     for seed in range(14):
-        snapshots = Snapshots.of(table(walkers(500 + seed, 1_000)), AS_OF, SILENCE)
-        back, _ = forecast_from(snapshots, STAGES, weeks=6, at=-6, seed=seed)
+        moves = weekly_moves(table(walkers(500 + seed, 1_000)), AS_OF, SILENCE)
+        back, _ = forecast_from(moves, AS_OF, STAGES, weeks=6, at=-6, seed=seed)
         inside.append(backtest_score(back)["coverage"].iloc[0])
     # cells of one simulation move together; over 60 seeds the mean was 0.953, standard error 0.012
     assert np.mean(inside) >= 0.88

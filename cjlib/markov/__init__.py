@@ -1,6 +1,7 @@
 """Markov chains over many customers: moves, chains, tests, forecasts."""
 
-from cjlib.markov.chain import MarkovChain, fit_by_segment, purchase_or_lost
+from cjlib.markov.absorption import purchase_or_lost
+from cjlib.markov.chain import MarkovChain, fit_by_segment
 from cjlib.markov.forecast import backtest_score, forecast_stages
 from cjlib.markov.markov_tests import (
     change_points,

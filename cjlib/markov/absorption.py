@@ -1,17 +1,20 @@
 """Where a walk over a transition matrix ends, and what it costs until then: one linear solve.
 
-All functions take ``(..., S, S)``: one matrix, or one per replicate of a resampling, solved at
+All but the last function take ``(..., S, S)``: one matrix, or one per replicate of a resampling, solved at
 once. The probability of leaving a state is summed from where it goes, never taken as
 ``1 - p[i, i]``, so that states that are hardly ever left lose no digits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from cjlib.errors import ParameterError
+from cjlib.stages import StageModel
 
 Array = np.ndarray
+LOST, PURCHASE = "lost", "purchase"
 
 
 def solve_walk(inner: Array, leaving: Array, right: Array) -> Array:
@@ -122,3 +125,28 @@ def expected_cost(matrix: Array, cost: Array, outcomes: Sequence[Sequence[int]])
     total, reach = paid + matrix @ total, matrix @ reach
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(reach == 0, np.nan, total / reach)
+
+
+def purchase_or_lost(chains: Mapping, stages: StageModel) -> pd.DataFrame:
+    """Ask every chain whether the purchase, and after it the next one, comes before the loss.
+
+    Parameters
+    ----------
+    chains : mapping of str to MarkovChain
+        Segment to its `cjlib.markov.MarkovChain`, of ``transitions(log, purchases=True)``.
+    stages : StageModel
+
+    Returns
+    -------
+    DataFrame
+        The published table ``absorption``, and expected_steps. From stages before the purchase
+        ``purchase`` is reached or the customer ``lost``; from the purchase and later stages it is
+        the next purchase. ``open`` where a stage that nobody was seen to leave can be reached.
+    """
+    outcomes = {PURCHASE: stages.purchase, LOST: [LOST]}
+    starts = [*stages.before, *stages.purchase, *stages.after]
+    tables = (
+        chain.absorption(outcomes, starts=starts, segment=name) for name, chain in chains.items()
+    )
+    before_first = {"key": lambda starts: ~starts.isin(stages.before), "kind": "stable"}
+    return pd.concat(tables).sort_values("from_stage", ignore_index=True, **before_first)

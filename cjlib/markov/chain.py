@@ -18,10 +18,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cjlib.errors import ParameterError
 from cjlib.markov.absorption import absorption_probabilities, expected_cost
-from cjlib.stages import StageModel
 from cjlib.uncertainty import BUCKETS, FEW, bucket_array, proportion, resample
 
-ALL, LOST, OPEN, PURCHASE = "all", "lost", "open", "purchase"
+ALL, LOST, OPEN = "all", "lost", "open"
 MOST = 10.0
 """Pseudo-transitions towards a base at most. Likelihood alone asks for thousands where a segment's
 rows are close to everybody's, and then a difference that thousands of its own transitions show
@@ -358,31 +357,6 @@ def fit_by_segment(model: MarkovChain, moves: pd.DataFrame) -> dict[str, MarkovC
     return {ALL: everybody} | {
         name: clone(model).fit(part, base=everybody) for name, part in segments
     }
-
-
-def purchase_or_lost(chains: Mapping[str, MarkovChain], stages: StageModel) -> pd.DataFrame:
-    """Ask every chain whether the purchase, and after it the next one, comes before the loss.
-
-    Parameters
-    ----------
-    chains : mapping of str to MarkovChain
-        Segment to its chain, of ``transitions(log, purchases=True)``.
-    stages : StageModel
-
-    Returns
-    -------
-    DataFrame
-        The published table ``absorption``, and expected_steps. From stages before the purchase
-        ``purchase`` is reached or the customer ``lost``; from the purchase and later stages it is
-        the next purchase. ``open`` where a stage that nobody was seen to leave can be reached.
-    """
-    outcomes = {PURCHASE: stages.purchase, LOST: [LOST]}
-    starts = [*stages.before, *stages.purchase, *stages.after]
-    tables = (
-        chain.absorption(outcomes, starts=starts, segment=name) for name, chain in chains.items()
-    )
-    before_first = {"key": lambda starts: ~starts.isin(stages.before), "kind": "stable"}
-    return pd.concat(tables).sort_values("from_stage", ignore_index=True, **before_first)
 
 
 def _likeliest_pull(counts: np.ndarray, base: np.ndarray) -> float:

@@ -1,22 +1,31 @@
 """How many customers will be in each stage, week by week, and how well that was foreseen before.
 
+A snapshot places each active customer in the stage of the last event; a customer silent for longer
+than the journey's ``inactivity`` is gone. How long the silence has lasted is kept too, in the bands
+of `cjlib.markov.next_stage`: who has been silent for most of the inactivity is about to be gone.
+
 The customers of a snapshot move on by the weekly moves of the weeks before it, between states made
 of the stage and of the silence so far; arrivals come at their recent average. A snapshot knows no
 more than was known at its moment, so the back-test is the same forecast from an earlier one.
 """
 
+import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.markov.next_stage import SILENCE_BANDS
-from cjlib.markov.snapshots import GONE, NEW, Snapshots
+from cjlib.markov.next_stage import SILENCE_BANDS, silence_band
 from cjlib.uncertainty import bucket_array
 
 ALL, BACK_TEST = "all", "back-test"
+NEW, GONE = "(new)", "(gone)"
+STATES = ["from_stage", "from_band", "to_stage", "to_band"]
+WEEK = 7 * 86_400  # seconds
+WEEKS = 104  # snapshots to look back at most
 FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 """How far the moves and the arrivals look back; fewer where the log is shorter."""
 FEWEST_WEEKS = 4
@@ -25,29 +34,9 @@ DRAWS = 1_000
 FAR_OFF = 0.5  # a band that holds no more than this share of the figures is no band
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """The weeks ahead, and the same forecast made as many weeks ago.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The published table ``stage_forecast``: period (end of the week), stage, expected, lower,
-        upper, observed (NaN where not yet known), naive (as many as at the moment of the forecast),
-        kind (``back-test`` or ``forecast``); customers. Stages whose back-test failed have no
-        forecast, a log too short for a back-test none of these.
-    seen : DataFrame
-        period, stage, customers at the last snapshots.
-    arrivals : Series
-        Customers newly active or active again per week, by the stage they are found in.
-    """
-
-    table: pd.DataFrame
-    seen: pd.DataFrame
-    arrivals: pd.Series
-
-
-def forecast_stages(log, stages: Sequence[str], *, weeks: int = 8, seed: int = 0) -> Forecast:
+def forecast_stages(
+    log, stages: Sequence[str], *, weeks: int = 8, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """Forecast the customers in each stage, and score the forecast of as many weeks ago.
 
     Parameters
@@ -62,23 +51,32 @@ def forecast_stages(log, stages: Sequence[str], *, weeks: int = 8, seed: int = 0
 
     Returns
     -------
-    Forecast
+    table : DataFrame
+        The published table ``stage_forecast``: period (end of the week), stage, expected, lower,
+        upper, observed (NaN where not yet known), naive (as many as at the moment of the forecast),
+        kind (``back-test`` or ``forecast``); customers. Stages whose back-test failed have no
+        forecast, a log too short for a back-test none of these.
+    seen : DataFrame
+        period, stage, customers at the last snapshots, four times as many as ``weeks``.
+    arrivals : Series
+        Customers newly active or active again per week, by the stage they are found in.
 
     Raises
     ------
     Unanswerable
         With fewer than four weeks to learn from.
     """
-    snapshots = Snapshots.of(log.events, log.as_of, log.dataset.journey.inactivity)
-    ahead, arrivals = forecast_from(snapshots, stages, weeks=weeks, seed=seed)
-    seen = snapshots.occupancy(weeks=4 * weeks)
+    moves = weekly_moves(log.events, log.as_of, log.dataset.journey.inactivity)
+    options = {"weeks": weeks, "seed": seed}
+    ahead, arrivals = forecast_from(moves, log.as_of, stages, **options)
+    seen = customers_seen(moves, log.as_of, 4 * weeks)
     try:
-        past, _ = forecast_from(snapshots, stages, weeks=weeks, at=-weeks, seed=seed)
+        past, _ = forecast_from(moves, log.as_of, stages, at=-weeks, **options)
     except Unanswerable:
-        return Forecast(ahead, seen, arrivals)
+        return ahead, seen, arrivals
     score = backtest_score(past).set_index("stage")["verdict"]
     ahead = ahead[ahead["stage"].map(score) != "failed"]
-    return Forecast(pd.concat([past, ahead], ignore_index=True), seen, arrivals)
+    return pd.concat([past, ahead], ignore_index=True), seen, arrivals
 
 
 def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +85,7 @@ def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        Of a `Forecast`.
+        Of `forecast_stages`.
 
     Returns
     -------
@@ -125,28 +123,118 @@ def backtest_score(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(score).rename_axis("stage").reset_index()
 
 
-def forecast_from(
-    snapshots: Snapshots, stages: Sequence[str], *, weeks: int = 8, at: int = 0, seed: int = 0
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Forecast the customers in each stage for the weeks after a snapshot.
+def weekly_moves(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta) -> ir.Table:
+    """Pair each active customer's state with that of one week later, on the engine.
 
     Parameters
     ----------
-    snapshots : Snapshots
-    stages : sequence of str
-        In order.
-    weeks : int
-        How far ahead.
-    at : int
-        The snapshot to forecast from, 0 or negative; later ones are used to score alone.
-    seed : int
-        Of the draws.
+    events : Table
+        ``customer_id, bucket, timestamp, line, stage``.
+    as_of : Timestamp
+        The last snapshot; the others lie whole weeks before it. Later events are left out.
+    inactivity : timedelta
+        The silence after which a customer is gone.
 
     Returns
     -------
-    table : DataFrame
-        As in `Forecast`, of this snapshot.
-    arrivals : Series
+    Table
+        ``bucket, week, from_stage, from_band, to_stage, to_band``, a row per customer and week:
+        ``to`` is the state at snapshot ``week`` (0 for ``as_of``, -1 a week earlier), ``from`` the
+        one a week before. ``(new)`` in ``from_stage`` is who was not active then, ``(gone)`` in
+        ``to_stage`` who is no longer. Bands of silence count from 0.
+    """
+    patience = int(inactivity.total_seconds())
+    now = int(as_of.timestamp())
+    age = ibis.literal(now) - events.timestamp.epoch_seconds()
+    seen = events.filter(events.timestamp <= ibis.timestamp(as_of)).select(
+        "customer_id",
+        "bucket",
+        "timestamp",
+        "line",
+        "stage",
+        age=age,
+        first=-(age / WEEK).floor().cast("int64"),
+        last=((patience - age) / WEEK).floor().cast("int64"),
+    )
+    in_order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
+    seen = seen.mutate(following=seen.first.lead().over(in_order))
+    # of several events between two snapshots the last one counts, until the next event's snapshot
+    seen = seen.filter(seen.following.isnull() | (seen.following > seen.first))
+    seen = seen.mutate(
+        first=ibis.greatest(seen.first, -WEEKS),
+        last=ibis.least(seen.last, 0, ibis.coalesce(seen.following - 1, 0)),
+    )
+    seen = seen.filter(seen.last >= seen.first)
+    placed = seen.select(
+        "customer_id",
+        "bucket",
+        "stage",
+        "age",
+        week=ibis.range(seen.first, seen.last + 1).unnest(),
+    )
+    silence = placed.age + placed.week * WEEK
+    placed = placed.mutate(band=ibis.least(silence_band(silence, inactivity), SILENCE_BANDS - 1))
+    by_week = ibis.window(group_by="customer_id", order_by="week")
+    placed = placed.mutate(
+        next_week=placed.week.lead().over(by_week),
+        next_stage=placed.stage.lead().over(by_week),
+        next_band=placed.band.lead().over(by_week),
+        last_week=placed.week.lag().over(by_week),
+    )
+    stays = (placed.next_week == placed.week + 1).fill_null(False)
+    known = (placed.last_week == placed.week - 1).fill_null(False)
+    moves = placed.filter(placed.week < 0).select(
+        "bucket",
+        week=placed.week + 1,
+        from_stage=placed.stage,
+        from_band=placed.band,
+        to_stage=stays.ifelse(placed.next_stage, GONE),
+        to_band=stays.ifelse(placed.next_band, 0),
+    )
+    arrivals = placed.filter((placed.week > -WEEKS) & ~known).select(
+        "bucket",
+        "week",
+        from_stage=ibis.literal(NEW),
+        from_band=ibis.literal(0, "int64"),
+        to_stage=placed.stage,
+        to_band=placed.band,
+    )
+    return moves.union(arrivals).cache()
+
+
+def counted(moves: ir.Table, *by: str) -> pd.DataFrame:
+    """Count `weekly_moves` by further columns: these, the states, ``n``."""
+    return moves.group_by([*by, *STATES]).agg(n=moves.count()).to_pandas()
+
+
+def customers_seen(moves: ir.Table, as_of: pd.Timestamp, weeks: int) -> pd.DataFrame:
+    """Return the customers in each stage at the last snapshots: ``period, stage, customers``."""
+    there = moves.filter((moves.to_stage != GONE) & (moves.week > -weeks))
+    seen = there.group_by("week", stage=there.to_stage).agg(customers=there.count())
+    seen = seen.order_by("week", "stage").to_pandas()
+    seen.insert(0, "period", _day(as_of, seen.pop("week")))
+    return seen
+
+
+def forecast_from(
+    moves: ir.Table,
+    as_of: pd.Timestamp,
+    stages: Sequence[str],
+    *,
+    weeks: int = 8,
+    at: int = 0,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Forecast the weeks after snapshot `at` (0, or negative: later ones are used to score alone).
+
+    Parameters
+    ----------
+    moves : Table
+        Of `weekly_moves`.
+    as_of : Timestamp
+        Of its last snapshot.
+    stages, weeks, seed
+        As in `forecast_stages`, and so are the table and the arrivals returned.
 
     Raises
     ------
@@ -161,29 +249,29 @@ def forecast_from(
     recent week, and their level drifts as far from the recent average as it did earlier within
     the weeks learned from, up as easily as down.
     """
-    stages, weekly = list(stages), snapshots.weekly
+    stages, weekly = list(stages), counted(moves, "week")
     found = list(range(int(weekly["week"].min()), 1)) if len(weekly) else []
     if at - FEWEST_WEEKS + 1 not in found:
         raise Unanswerable(f"a forecast needs {FEWEST_WEEKS} weeks to learn from")
     states = [f"{band} {stage}" for band in range(SILENCE_BANDS) for stage in stages]
-    levels = {"week": found, "origin": [*states, NEW], "target": [*states, GONE]}
-    total = bucket_array(_stated(weekly).assign(bucket=0), list(levels), "n", levels=levels)[0]
+    levels = {"origin": [*states, NEW], "target": [*states, GONE]}
+    by_week = _stated(weekly).rename(columns={"week": "bucket"})
+    total = bucket_array(by_week, list(levels), "n", found, levels)
     there = total[..., :-1].sum(axis=1)  # (weeks, states)
     place = found.index
     first = max(at - FIT_WEEKS + 1, found[0] + 1)
     recent = max(at - ARRIVAL_WEEKS + 1, found[0] + 1)
     span = total[place(first) : place(at) + 1, -1, :-1]
     arrivals = total[place(recent) : place(at) + 1, -1, :-1]
-    del levels["week"]
-    moved = _stated(snapshots.by_bucket(first, at))
-    by_bucket = bucket_array(moved, list(levels), "n", levels=levels)[:, :-1]
+    learned = counted(moves.filter(moves.week.between(first, at)), "bucket")
+    by_bucket = bucket_array(_stated(learned), list(levels), "n", levels=levels)[:, :-1]
     now = there[place(at)]
 
     def by_stage(states: np.ndarray) -> np.ndarray:
         return states.reshape(*states.shape[:-1], SILENCE_BANDS, len(stages)).sum(axis=-2)
 
-    moves = by_bucket.sum(axis=0)
-    expected, matrix = [now], _rows(moves, _possible(moves))[:, :-1]
+    total_moves = by_bucket.sum(axis=0)
+    expected, matrix = [now], _rows(total_moves, _possible(total_moves))[:, :-1]
     for _ in range(weeks):
         expected.append(expected[-1] @ matrix + arrivals.mean(axis=0))
     drift = _drift(by_stage(span).sum(axis=-1), len(arrivals), weeks)
@@ -195,7 +283,7 @@ def forecast_from(
     week = np.repeat(ahead, len(stages))
     table = pd.DataFrame(
         {
-            "period": (snapshots.as_of + pd.to_timedelta(week * 7, unit="D")).normalize(),
+            "period": _day(as_of, week),
             "stage": np.tile(np.array(stages, dtype=object), weeks),
             "expected": by_stage(np.array(expected[1:])).ravel(),
             "lower": lower.ravel(),
@@ -206,6 +294,11 @@ def forecast_from(
         }
     )
     return table, pd.Series(by_stage(arrivals).mean(axis=0), index=stages)
+
+
+def _day(as_of: pd.Timestamp, week) -> pd.DatetimeIndex:
+    """Return the days of snapshots given by their weeks, 0 or less before `as_of`."""
+    return (as_of + pd.to_timedelta(np.asarray(week) * 7, unit="D")).normalize()
 
 
 def _stated(moves: pd.DataFrame) -> pd.DataFrame:
@@ -230,17 +323,9 @@ def _rows(counts: np.ndarray, possible: np.ndarray) -> np.ndarray:
 
 
 def _drift(arrivals: np.ndarray, recent: int, weeks: int) -> np.ndarray:
-    """Return by how much arrivals of so many weeks differed from the average before them.
+    """Return by which factors arrivals of so many weeks differed from the average before them.
 
-    Parameters
-    ----------
-    arrivals : ndarray, shape (W,)
-        By week, oldest first.
-
-    Returns
-    -------
-    ndarray, shape (2 * moments,)
-        Factors, each with its inverse; 1 alone where the weeks are too few.
+    Each with its inverse, ``(2 * moments,)``; 1 alone where the weeks are too few.
     """
     sums = np.r_[0, arrivals.cumsum()]
     moments = np.arange(recent, len(arrivals) - weeks + 1)
