@@ -194,7 +194,8 @@ class Report:
         ----------
         shown : Axes, array of Axes, Figure or DataFrame
             A table goes without customer ids; its columns are named for the reader, their words
-            decide the form of the figures (see `cjlib.forms`). A named index comes first.
+            decide the form of the figures (see `cjlib.forms`). A named index comes first; of a
+            table without rows nothing is shown.
         caption : str
             What the table shows, or what the picture says to who cannot see it.
         rows : int
@@ -226,6 +227,8 @@ class Report:
         if len(table) > rows:
             counts = {"rows": rows, "all_rows": len(table)}
             note = self.wording.sentence(shared_sentences()["first_rows"], counts)
+        if table.empty:
+            return
         columns = table_texts(table.head(rows), self.wording)
         texts = {"html": html_table, "plain": plain_table}
         display({f"text/{k}": made(columns, caption, note) for k, made in texts.items()}, raw=True)

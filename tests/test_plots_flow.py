@@ -10,13 +10,14 @@ import pytest
 from cjlib.plots import flow as plots_flow
 
 pytestmark = pytest.mark.usefixtures("canvas")
-STAGES = ["look", "buy", "use"]
+ROLES = {"look": "before", "buy": "purchase", "use": "after"}
+STAGES = list(ROLES)
 
 
 def test_an_end_is_a_loss_before_the_purchase_alone():
     rows = [("look", "buy", 9), ("look", "lost", 5), ("use", "lost", 7)]
     flow = pd.DataFrame(rows, columns=["from_stage", "to_stage", "customers"])
-    ax = plots_flow.journey_flow(flow, STAGES, ["#111111"] * 3, before=["look"], title="Flow")
+    ax = plots_flow.journey_flow(flow, STAGES, ROLES, title="Flow")
     ends = [text for text in ax.texts if text.get_text() in ("lost\n5", "ended here\n7")]
     assert len(ends) == 2
     # readable where a line runs through them

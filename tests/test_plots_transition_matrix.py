@@ -10,7 +10,7 @@ import pytest
 
 from cjlib import plots
 from cjlib.errors import Unanswerable
-from cjlib.markov import MarkovChain, change_points, fit_by_segment, moved_cells
+from cjlib.markov import MarkovChain, change_points, fit_by_segment, moved_since
 
 pytestmark = pytest.mark.usefixtures("canvas")
 STAGES = ["awareness", "consideration", "purchase", "lost"]
@@ -52,10 +52,10 @@ def inside(ax) -> bool:
     )
 
 
-def test_the_heatmap_writes_probability_interval_and_n_of_each_move_in_the_order_asked_for():
-    summary = MarkovChain(states=STAGES).fit(transitions()).summary()
+def test_the_heatmap_writes_probability_interval_and_n_of_each_move_in_the_order_of_the_chain():
     order = ["purchase", "consideration", "awareness", "lost"]
-    ax = plots.transition_heatmap(summary, order, label=str.title)
+    summary = MarkovChain(states=order).fit(transitions()).summary()
+    ax = plots.transition_heatmap(summary, label=str.title)
     row = summary.query("from_stage == 'awareness' and to_stage == 'lost'").iloc[0]
     text = f"{row['probability']:.0%}\n{row['lower']:.0%} to {row['upper']:.0%}\nn {row['n']:,}"
     assert text in texts(ax)
@@ -67,7 +67,7 @@ def test_the_heatmap_writes_probability_interval_and_n_of_each_move_in_the_order
 def test_long_names_are_shortened_not_cut():
     long = "a stage with a name that nobody would like to read to its end"
     frame = transitions().replace({"awareness": long})
-    ax = plots.transition_heatmap(MarkovChain().fit(frame).summary(), [long, *STAGES])
+    ax = plots.transition_heatmap(MarkovChain().fit(frame).summary())
     assert any(t.get_text().endswith("…") for t in ax.get_yticklabels())
     assert inside(ax)
 
@@ -78,23 +78,26 @@ def test_segments_stand_side_by_side_with_the_same_rows_and_columns():
     chains = fit_by_segment(MarkovChain(states=STAGES), pd.concat([moves, few, few, moves]))
     summaries = pd.concat(one.summary(name) for name, one in chains.items())
     many = summaries[summaries["segment"] == "all"].assign(segment="many")
-    axes = plots.segment_heatmaps(pd.concat([summaries, many]), STAGES)
+    axes = plots.segment_heatmaps(pd.concat([summaries, many]))
     titles = [ax.get_title(loc="left") for ax in axes[0]]
     assert titles == [f"many (n {many['n'].sum():,})", f"few (n {2 * few['n'].sum():,})"]
     labels = [[text.get_text() for text in ax.get_xticklabels()] for ax in axes[0]]
     assert labels[0] == labels[1] == STAGES
     assert all(inside(ax) for ax in axes[0])
     with pytest.raises(Unanswerable):
-        plots.segment_heatmaps(summaries[summaries["segment"] == "all"], STAGES)
+        plots.segment_heatmaps(summaries[summaries["segment"] == "all"])
 
 
 def test_only_sure_moves_are_written_and_a_found_date_is_marked():
     frame = transitions(shift=0.2)
     points = change_points(frame, n_permutations=99)
-    moved = moved_cells(frame.assign(late=frame["period"] >= 2), "late").query("late")
-    ax = plots.difference_heatmap(moved, STAGES)
-    written = [text for text in texts(ax) if text not in ("", "·")]
+    change = pd.DataFrame({"period": [2], "first": 2, "last": 3})
+    moved = moved_since(frame, change)
+    curve, matrix = plots.change_pictures(points, change, moved, STAGES)
+    written = [text for text in texts(matrix) if text not in ("", "·")]
     assert len(written) == (moved["verdict"] != "none").sum() > 0
-    found = pd.DataFrame({"period": [2], "first": 2, "last": 3, "verdict": ["change"]})
-    assert len(plots.change_curve(points, found).lines) == 2
-    assert len(plots.change_curve(points, found.assign(verdict="drift")).lines) == 1
+    assert len(curve.lines) == 2
+    # without a date there is nothing to compare
+    nothing = moved_since(frame, change[:0])
+    (curve,) = plots.change_pictures(points, change[:0], nothing, STAGES)
+    assert len(curve.lines) == 1

@@ -175,6 +175,11 @@ def test_a_table_shows_its_first_rows_and_says_how_many_there_are(shown):
     assert "<caption>Shares</caption>" in shown[0]["text/html"]
 
 
+def test_a_table_without_rows_shows_nothing(shown):
+    Report("01", fake_log()).show(pd.DataFrame(columns=["share", "n"]), "Shares")
+    assert shown == []
+
+
 def test_a_named_index_is_shown(shown):
     table = pd.DataFrame({"n": [1]}, index=pd.Index(["checkout"], name="touchpoint"))
     Report("01", fake_log()).show(table)

@@ -1,6 +1,6 @@
 """What each channel or touchpoint contributes to the purchases, by any rules side by side."""
 
-from cjlib.attribution.credit import attribute, credit_range
+from cjlib.attribution.credit import attribute, credit_range, in_words
 from cjlib.attribution.removal_effect import RemovalEffect
 from cjlib.attribution.rules import Position, TimeDecay, first_touch, last_touch, linear, shapley
 from cjlib.attribution.touch_paths import touch_paths
@@ -12,6 +12,7 @@ __all__ = [
     "attribute",
     "credit_range",
     "first_touch",
+    "in_words",
     "last_touch",
     "linear",
     "shapley",

@@ -142,6 +142,13 @@ def _ranks(shares: np.ndarray) -> np.ndarray:
     return np.argsort(order, axis=-1, kind="stable") + 1
 
 
+def in_words(credit: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its models named for a reader: ``markov_1`` is the removal effect."""
+    named = credit["model"].replace({"markov_1": "removal effect"})
+    named = named.str.replace(r"^markov_(\d+)$", r"removal effect of \1 touches", regex=True)
+    return credit.assign(model=named.str.replace("_", " "))
+
+
 def credit_range(credit: pd.DataFrame, dimension: str, log) -> pd.DataFrame:
     """Return for each level of a dimension how far the models agree on it.
 
@@ -157,16 +164,16 @@ def credit_range(credit: pd.DataFrame, dimension: str, log) -> pd.DataFrame:
     -------
     DataFrame
         A column named as the dimension, share (mean over the models), lowest_share and
-        highest_share, lowest_model and highest_model, lower and upper (of any model's interval), n
-        (all purchases), and of touchpoints initiator and role; by falling share, ``(other)`` and
-        ``(none)`` last.
+        highest_share, lowest_model and highest_model (in words), lower and upper (of any model's
+        interval), n (all purchases), and of touchpoints initiator and role; by falling share,
+        ``(other)`` and ``(none)`` last.
 
     Raises
     ------
     Unanswerable
         Where no two levels of this dimension share purchases.
     """
-    part = credit[credit["dimension"] == dimension]
+    part = in_words(credit[credit["dimension"] == dimension])
     if part.empty:
         raise Unanswerable(f"no two {dimension}s share the credit for purchases")
     shares = part.pivot_table(index="level", columns="model", values="share")

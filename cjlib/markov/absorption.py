@@ -1,7 +1,7 @@
 """Where a walk over a transition matrix ends, and what it costs until then: one linear solve.
 
-All but the last function take ``(..., S, S)``: one matrix, or one per replicate of a resampling, solved at
-once. The probability of leaving a state is summed from where it goes, never taken as
+All but the last function take ``(..., S, S)``: one matrix, or one per replicate of a resampling,
+solved at once. The probability of leaving a state is summed from where it goes, never taken as
 ``1 - p[i, i]``, so that states that are hardly ever left lose no digits.
 """
 

@@ -21,12 +21,7 @@ from cjlib.plots.segment_pictures import (
 )
 from cjlib.plots.stage_bars import sales_cycle, visit_outcomes
 from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, MUTED, SEQUENTIAL, role_colors
-from cjlib.plots.transition_matrix import (
-    change_curve,
-    difference_heatmap,
-    segment_heatmaps,
-    transition_heatmap,
-)
+from cjlib.plots.transition_matrix import change_pictures, segment_heatmaps, transition_heatmap
 
 __all__ = [
     "ACCENT",
@@ -37,12 +32,11 @@ __all__ = [
     "SEQUENTIAL",
     "activity_curves",
     "calibration_and_gains",
-    "change_curve",
+    "change_pictures",
     "cluster_deviations",
     "count_maps",
     "credit_ranges",
     "cut_off_bars",
-    "difference_heatmap",
     "forecast_panels",
     "heatmap",
     "importance_bars",

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from cjlib.forms import shortened
 from cjlib.plots.charts import format_axis, new_axes
 
+LEVELS = 12  # shown, the greatest by the mean over the models first
+
 
 def credit_ranges(
     credit: pd.DataFrame,
     dimension: str,
     *,
     label: Callable[[str], str] = str,
-    levels: int = 12,
     title: str = "",
-    ax: Axes | None = None,
 ) -> Axes:
     """Draw for each level the range of the models' shares, and each model's mark in it.
 
@@ -30,24 +30,26 @@ def credit_ranges(
         Which of them to draw.
     label : callable
         From a level to what is shown.
-    levels : int
-        How many levels to show, the greatest by the mean over the models first.
     title : str
-    ax : Axes, optional
+        By default what is credited.
     """
     part = credit[credit["dimension"] == dimension]
     shares = part.groupby("level")["share"].agg(["mean", "min", "max"])
-    shares = shares.sort_values("mean", ascending=False, kind="stable").head(levels)
-    ax = new_axes(ax, 1.8 + 0.32 * len(shares))
+    shares = shares.sort_values("mean", ascending=False, kind="stable").head(LEVELS)
+    ax = new_axes(None, 1.8 + 0.32 * len(shares))
     rows = np.arange(len(shares))
     ax.hlines(rows, shares["min"], shares["max"], color="#c3ccd4", linewidth=5, zorder=1)
     marks = part[part["level"].isin(shares.index)]
     marks = marks.assign(row=shares.index.get_indexer(marks["level"]))
-    marks["model"] = marks["model"].str.replace("_", " ")
     look = {"hue": "model", "style": "model", "s": 50, "zorder": 3, "clip_on": False}
     sns.scatterplot(marks, x="share", y="row", **look, ax=ax)
     ax.set_yticks(rows, [shortened(label(level), 26) for level in shares.index])
-    ax.set(xlim=(0, None), ylim=(len(rows) - 0.5, -0.5), ylabel="", title=title)
+    ax.set(
+        xlim=(0, None),
+        ylim=(len(rows) - 0.5, -0.5),
+        ylabel="",
+        title=title or f"Credit by {dimension}",
+    )
     ax.set_xlabel("share of all purchases")
     ax.grid(axis="y", visible=False)
     format_axis(ax.xaxis, "share")

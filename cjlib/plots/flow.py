@@ -1,6 +1,6 @@
 """Pictures of customers under way: the flow between stages, and what comes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import shortened
 from cjlib.plots.charts import Label, new_axes
-from cjlib.plots.style import ACCENT, BAD, INK, MUTED
+from cjlib.plots.style import ACCENT, BAD, INK, MUTED, role_colors
 
 LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
@@ -25,12 +25,10 @@ ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
 def journey_flow(
     moves: pd.DataFrame,
     stages: Sequence[str],
-    colors: Sequence[str],
+    roles: Mapping[str, str],
     *,
-    before: Sequence[str] = (),
     label: Label = str,
-    title: str = "",
-    ax: Axes | None = None,
+    title: str = "Above: to later stages; below: to earlier or to the next purchase; red: ends",
 ) -> Axes:
     """Draw the stages in order and the customers who move between them.
 
@@ -39,15 +37,12 @@ def journey_flow(
     moves : DataFrame
         ``from_stage, to_stage, customers``, with ``lost`` among the latter.
     stages : sequence of str
-        In order, as many as ``colors``.
-    colors : sequence of str
-        One per stage.
-    before : sequence of str
-        Stages before the purchase: an end is a loss there, and elsewhere an end.
+        In order.
+    roles : mapping of str to str
+        Role of each stage: an end is a loss in those before the purchase, elsewhere an end.
     label : callable
         From a stage's name to what is shown.
     title : str
-    ax : Axes, optional
 
     Returns
     -------
@@ -55,44 +50,29 @@ def journey_flow(
         A line is as wide as the customers who made its move at least once are many; moves of
         fewer than one in fifty of the widest are left out.
     """
-    stages = list(stages)
-    ax = new_axes(ax, 2.4 + 0.5 * len(stages))
+    ax = new_axes(None, 2.4 + 0.5 * len(stages))
     place = {stage: i for i, stage in enumerate(stages)}
-    between = moves[moves["from_stage"].isin(stages) & moves["to_stage"].isin([*stages, LOST])]
-    most = max(float(between["customers"].max()), 1.0)
-    drawn = between[between["customers"] >= FAINT * most].sort_values("customers")
-    for move in drawn.itertuples():
-        start = place[move.from_stage]
-        width = max(WIDEST * move.customers / most, 0.8)
+    colors = dict(zip(roles, role_colors(roles.values()), strict=True))
+    most = max(float(moves["customers"].max()), 1.0)
+    drawn = moves[moves["customers"] >= FAINT * most].sort_values("customers")
+    for move in drawn[drawn["from_stage"] != drawn["to_stage"]].itertuples():
+        start, width = place[move.from_stage], max(WIDEST * move.customers / most, 0.8)
         if move.to_stage == LOST:
             drop = {"color": BAD, "linewidth": width, "alpha": 0.85, "solid_capstyle": "butt"}
             ax.plot([start, start], [-0.2, -0.5], **drop)
-            word = "lost" if move.from_stage in before else "ended here"
-            text = f"{word}\n{move.customers:,.0f}"
+            word = "lost" if roles[move.from_stage] == "before" else "ended here"
             where = {"ha": "center", "va": "top", "color": BAD, "fontsize": 9, "zorder": 4}
-            ax.text(start, -0.53, text, **where, bbox=ON_WHITE)
-            continue
-        end = place[move.to_stage]
-        if end == start:
-            continue
-        side = 1 if end > start else -1
-        _arc(ax, start, end, side, width, colors[start], f"{move.customers:,.0f}")
+            ax.text(start, -0.53, f"{word}\n{move.customers:,.0f}", **where, bbox=ON_WHITE)
+        else:
+            text = f"{move.customers:,.0f}" if width >= 0.06 * WIDEST else ""
+            _arc(ax, start, place[move.to_stage], width, colors[move.from_stage], text)
+    box = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": "white", "linewidth": 1.5}
+    words = {"ha": "center", "va": "center", "fontsize": 10 if len(stages) < 7 else 8, "zorder": 5}
     for i, stage in enumerate(stages):
-        box = FancyBboxPatch(
-            (i - 0.36, -0.2),
-            0.72,
-            0.4,
-            boxstyle="round,pad=0,rounding_size=0.08",
-            facecolor=colors[i],
-            edgecolor="white",
-            linewidth=1.5,
-            zorder=4,
-        )
-        ax.add_patch(box)
+        color = colors[stage]
+        ax.add_patch(FancyBboxPatch((i - 0.36, -0.2), 0.72, 0.4, facecolor=color, zorder=4, **box))
         name = shortened(label(stage), 15).replace(" ", "\n", 1)
-        ink = "white" if _dark(colors[i]) else INK
-        size = 10 if len(stages) < 7 else 8
-        ax.text(i, 0, name, ha="center", va="center", color=ink, fontsize=size, zorder=5)
+        ax.text(i, 0, name, color="white" if _dark(color) else INK, **words)
     ways = drawn["to_stage"].map(place) - drawn["from_stage"].map(place)
     above, below = (_height(max(side.max(), 1)) for side in (ways, -ways))
     ax.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-max(below, 0.7) - 0.25, above + 0.25))
@@ -106,10 +86,11 @@ def _height(steps: int) -> float:
     return 0.34 + 0.36 * steps
 
 
-def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, text: str) -> None:
+def _arc(ax: Axes, start: int, end: int, width: float, color: str, text: str) -> None:
     """Draw one move from stage to stage, above (onward) or below (back)."""
+    side = np.sign(end - start)
     # longer arcs leave nearer to the middle of a stage, so that they do not lie on the shorter
-    shift = max(0.27 - 0.05 * abs(end - start), 0.1) * np.sign(end - start)
+    shift = max(0.27 - 0.05 * abs(end - start), 0.1) * side
     left, right, base = start + shift, end - shift, 0.2 * side
     top = _height(abs(end - start)) * side
     control = base + (top - base) / 0.75  # a cubic curve reaches three quarters of its controls
@@ -118,18 +99,9 @@ def _arc(ax: Axes, start: int, end: int, side: int, width: float, color: str, te
         [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
     ax.add_patch(PathPatch(path, facecolor="none", edgecolor=color, linewidth=width, alpha=0.55))
-    if width >= 0.06 * WIDEST:
-        ax.text(
-            (left + right) / 2,
-            top,
-            text,
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color=INK,
-            bbox=ON_WHITE,
-            zorder=3,
-        )
+    where = {"ha": "center", "va": "center", "fontsize": 8.5, "color": INK, "zorder": 3}
+    if text:
+        ax.text((left + right) / 2, top, text, **where, bbox=ON_WHITE)
 
 
 def _dark(color: str) -> bool:
@@ -137,9 +109,7 @@ def _dark(color: str) -> bool:
     return 0.3 * red + 0.59 * green + 0.11 * blue < 0.58
 
 
-def forecast_panels(
-    seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = str, title: str = ""
-) -> np.ndarray:
+def forecast_panels(seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = str) -> np.ndarray:
     """Draw, a stage per panel, the customers seen and those foreseen with their bands.
 
     Parameters
@@ -149,7 +119,7 @@ def forecast_panels(
     table : DataFrame
         ``period, stage, expected, lower, upper, kind``; a stage may lack a kind.
     label : callable
-    title : str
+        From a stage's name to what is shown.
 
     Returns
     -------
@@ -182,5 +152,4 @@ def forecast_panels(
     handles = {name: handle for panel in named for handle, name in panel}
     where = {"frameon": False, "loc": "outside lower center", "ncols": 3}
     figure.legend(handles.values(), handles.keys(), **where)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return axes
