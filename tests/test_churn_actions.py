@@ -13,19 +13,19 @@ from cjlib.churn.actions import (
     action_list,
     at_risk,
     earlier_list,
-    expected_values,
     first_reasons,
     held_out,
     rank_list,
 )
 from cjlib.churn.features import Vocabulary
+from cjlib.churn.profit import expected_values
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.tables import hash_ids
 from tests.churn_logs import log_of, orders_log, samples_of
 
 AS_OF = pd.Timestamp("2025-06-01")
 VALUED = Vocabulary(value=True)
-LIST = {"share": 0.2, "hold_out": 0.1}
+LIST = {"share": 0.2, "hold_out": 0.1, "longest_silence": np.inf}
 
 
 @pytest.fixture
@@ -52,26 +52,27 @@ def samples(frame):
 
 
 @pytest.fixture
-def words(frame):
-    names = ["reason_1", "reason_2", "reason_3"]
-    return pd.DataFrame("", index=frame.index, columns=names)
+def because(frame):
+    return pd.DataFrame({"number of orders": 0.0, "value of orders": 1.0}, index=frame.index)
 
 
-def test_value_at_risk_is_probability_times_value(samples, frame, words):
+def test_value_at_risk_is_probability_times_value(samples, frame, because):
     p = np.linspace(0, 1, len(frame))
     value = expected_values(samples, frame)
-    table = action_list(samples, p, words, **LIST)
+    table = action_list(samples, p, because, **LIST)
     assert table["value_at_risk"].is_monotonic_decreasing
     back = table.set_index("customer_id").loc[frame["customer_id"]]
     np.testing.assert_allclose(back["value_at_risk"], p * value)
     assert back["decile"].iloc[-1] == 10
+    assert back["reason_1"].str.contains("per order; usual").all()
+    assert (back["reason_2"] == "").all()
     assert table["group"].isin([CONTACT, HOLD_OUT]).sum() == 400
     assert (table["group"] == HOLD_OUT).sum() == pytest.approx(40, abs=20)
 
 
-def test_long_gone_customers_are_never_on_the_list(samples, frame, words):
+def test_long_gone_customers_are_never_on_the_list(samples, frame, because):
     p = np.linspace(0, 1, len(frame))
-    table = action_list(samples, p, words, longest_silence=2, **LIST)
+    table = action_list(samples, p, because, **LIST | {"longest_silence": 2})
     gone = frame.set_index("customer_id")["recency_days"] > 120
     assert (table.set_index("customer_id")["group"] == GONE).sort_index().equals(gone.sort_index())
     listed = table["group"].isin([CONTACT, HOLD_OUT]).sum()
@@ -137,7 +138,7 @@ def test_hold_out_is_the_same_from_run_to_run_and_random():
 @pytest.mark.parametrize("share", [-0.1, 1.0, 3])
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(ParameterError, match="hold_out"):
-        held_out(pd.Series(["a"]), share)
+        held_out(pd.Series(["a"]), share, seed=0)
 
 
 def test_expected_values_shrink_and_stand_negative_means(samples, frame):

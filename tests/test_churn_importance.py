@@ -13,10 +13,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from cjlib.churn import importance as churn_importance
-from cjlib.churn.candidates import PurchaseModel, Recalibrated, log_scale, on
-from cjlib.churn.importance import contributions, permutation_importance, topic_of
-from cjlib.churn.reasons import in_words, reasons
+from cjlib.churn import reasons
+from cjlib.churn.reasons import (
+    contributions,
+    in_words,
+    permutation_importance,
+    reasons_in_words,
+    topic_of,
+)
+from cjlib.churn.selection import PurchaseModel, Recalibrated, log_scale, on
 from cjlib.errors import Unanswerable
 from tests.churn_logs import log_of
 
@@ -131,7 +136,7 @@ def _bg(X):
 def test_contributions_are_the_same_in_chunks(known, monkeypatch):
     X, churned, _ = known
     whole = contributions(LOGISTIC.fit(X, churned), X, X)
-    monkeypatch.setattr(churn_importance, "CHUNK", 700)
+    monkeypatch.setattr(reasons, "CHUNK", 700)
     pd.testing.assert_frame_equal(whole, contributions(LOGISTIC, X, X))
 
 
@@ -154,7 +159,7 @@ def test_reasons_are_words_with_the_customers_own_numbers():
             "bad experiences": [0.3, -0.2, -0.1],
         }
     )
-    found = reasons(frame, given, log_of())
+    found = reasons_in_words(frame, given, log_of())
     assert found.iloc[0].tolist() == [
         "last order 94 days ago; usual gap 31",
         "2 × delivery late in the last 60 days, also the latest time",
@@ -181,7 +186,7 @@ def test_every_topic_has_its_words():
     }
     rows = pd.DataFrame([columns])
     usual = rows.median().add_prefix("usual_")
-    for topic in churn_importance.topics():
+    for topic in reasons.topics():
         name = {"touchpoint": "touchpoint call", "channel": "channel web"}.get(topic, topic)
         (text,) = in_words(name, rows, usual, log_of())
         assert len(text) > 10

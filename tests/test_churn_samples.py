@@ -15,8 +15,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from cjlib.churn import cut_off_samples, feature_gain, leakage_checks, log_scale, on, open_test
 from cjlib.churn.evaluation import equal_groups
-from cjlib.churn.importance import permutation_importance
 from cjlib.churn.purchase_models import BGNBD, MBGNBD, ParetoNBD
+from cjlib.churn.reasons import permutation_importance
 from cjlib.churn.selection import select_model
 from cjlib.errors import Unanswerable
 from cjlib.log import open_log

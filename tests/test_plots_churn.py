@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from cjlib import plots
-from cjlib.churn.actions import profit_curve
 from cjlib.churn.evaluation import calibration, gains
+from cjlib.churn.profit import profit_curve
 
 # seaborn's objects still pass a keyword that pandas 3 gives up
 pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword:pandas.errors.Pandas4Warning")
@@ -18,7 +18,6 @@ RNG = np.random.default_rng(1)
 P = RNG.random(500)
 CHURNED = RNG.random(500) < P
 BUCKET = np.arange(500) % 256
-COSTS = {"contact_cost": 1, "offer_cost": 5}
 TOPICS = pd.DataFrame(
     {
         "topic": ["activity", "touchpoint delivery_late", "channel web"],
@@ -37,7 +36,7 @@ CUTS = pd.DataFrame(
     }
 )
 PROFIT = pd.concat(
-    profit_curve(CHURNED, P, 90.0, acceptance=accepts, **COSTS).assign(acceptance=accepts)
+    profit_curve(CHURNED, P, np.full(500, 90.0), 1, 5, accepts).assign(acceptance=accepts)
     for accepts in (0.1, 0.2, 0.3)
 )
 DRAWN = {

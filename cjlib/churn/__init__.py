@@ -3,16 +3,12 @@
 from cjlib.churn.actions import (
     action_list,
     at_risk,
-    best_shares,
-    contact_share,
     earlier_list,
     first_reasons,
-    profit_curves,
     rank_list,
     uplift,
 )
-from cjlib.churn.candidates import PurchaseModel, log_scale, on
-from cjlib.churn.cut_offs import cut_off_samples
+from cjlib.churn.cut_offs import cut_off_samples, leakage_checks
 from cjlib.churn.evaluation import (
     by_group,
     calibrated,
@@ -22,10 +18,9 @@ from cjlib.churn.evaluation import (
     open_test,
     require_ranking,
 )
-from cjlib.churn.importance import contributions, permutation_importance
-from cjlib.churn.leakage import leakage_checks, random_split
-from cjlib.churn.reasons import reasons
-from cjlib.churn.selection import select_model
+from cjlib.churn.profit import best_shares, contact_share, profit_curves
+from cjlib.churn.reasons import contributions, permutation_importance
+from cjlib.churn.selection import PurchaseModel, log_scale, on, random_split, select_model
 
 __all__ = [
     "PurchaseModel",
@@ -50,7 +45,6 @@ __all__ = [
     "profit_curves",
     "random_split",
     "rank_list",
-    "reasons",
     "require_ranking",
     "select_model",
     "uplift",

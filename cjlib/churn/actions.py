@@ -1,4 +1,4 @@
-"""From scores to a list a team can act on, what it is worth, and what came of an earlier list."""
+"""From scores to a list a team can act on, what it has at risk, what came of an earlier one."""
 
 import hashlib
 
@@ -6,149 +6,15 @@ import numpy as np
 import pandas as pd
 
 from cjlib.churn.cut_offs import DAY, Samples, labels
-from cjlib.churn.evaluation import equal_groups
+from cjlib.churn.evaluation import equal_groups, verdict
 from cjlib.churn.features import Vocabulary, features
-from cjlib.churn.purchase_models import GammaGamma
-from cjlib.churn.reasons import in_words
+from cjlib.churn.profit import expected_values, long_gone
+from cjlib.churn.reasons import in_words, reasons_in_words
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.tables import hash_ids
-from cjlib.uncertainty import BUCKETS, Interval, bucket_array, difference_test, resample
+from cjlib.uncertainty import Interval, bucket_array, difference_test, resample
 
 CONTACT, HOLD_OUT, LEAVE, GONE = "contact", "hold out", "leave alone", "long gone"
-FITTED = 30_000
-"""Customers to fit the value of orders to; every k-th when there are more."""
-UNPRICED_SHARE = 0.2
-"""Share of customers to contact where the log has no values to find a better one by."""
-
-
-# -- what acting is worth ------------------------------------------------------------------------
-
-
-def expected_values(samples: Samples, frame: pd.DataFrame) -> np.ndarray:
-    """Return what each customer brings over the horizon if kept, array of shape (n,).
-
-    Expected orders of those who order at all, from the purchase model (``expected_orders``), times
-    the expected value of an order (Gamma-Gamma); orders alone where the log has no values.
-    """
-    orders = frame["expected_orders"].fillna(1.0).to_numpy(dtype=float)
-    if not samples.words.value:
-        return orders
-    count, mean = (
-        frame[name].to_numpy(dtype=float) for name in ("purchase_days", "purchase_value")
-    )
-    every = -(-len(frame) // FITTED)
-    try:
-        worth = GammaGamma().fit(count[::every], mean[::every]).expected_value(count, mean)
-    except Unanswerable:  # the orders of all have one value
-        worth = max(float(np.mean(mean)), 0.0)
-    return orders * worth
-
-
-def profit_curves(
-    samples: Samples, probability, acceptance: float, *, longest_silence: float, **costs: float
-) -> pd.DataFrame:
-    """Return what contacting would have earned in the test, by share contacted and acceptance.
-
-    Parameters
-    ----------
-    samples : Samples
-    probability : array, shape (n,)
-        Of churn, of the customers of the test.
-    acceptance : float
-        Share of the leaving customers whom the offer keeps; half of it and half as much again are
-        drawn beside it.
-    longest_silence : float
-        Horizons without an order after which a customer is long gone, and left out.
-    **costs
-        ``contact_cost`` and ``offer_cost``, of `profit_curve`.
-
-    Returns
-    -------
-    DataFrame
-        acceptance, contacted, profit.
-
-    Raises
-    ------
-    Unanswerable
-        Where the log has no values.
-    """
-    if not samples.words.value:
-        raise Unanswerable("what acting is worth needs the value of orders")
-    test = samples.test
-    value, lately = expected_values(samples, test), ~_gone(samples, test, longest_silence)
-    judged = test["churned"][lately], np.asarray(probability)[lately], value[lately]
-    shares = (acceptance / 2, acceptance, min(1.5 * acceptance, 1.0))
-    curves = (
-        profit_curve(*judged, acceptance=share, **costs).assign(acceptance=share)
-        for share in shares
-    )
-    return pd.concat(curves, ignore_index=True)
-
-
-def profit_curve(
-    churned, probability, value, *, contact_cost: float, offer_cost: float, acceptance: float
-) -> pd.DataFrame:
-    """Return what contacting the riskiest share earns per customer of the whole base.
-
-    A contacted customer costs ``contact_cost``. Of those about to leave, the share ``acceptance``
-    stays, takes the offer and brings its value; all others who would have stayed anyway take the
-    offer too.
-
-    Parameters
-    ----------
-    churned, probability : array, shape (n,)
-    value : array or float
-        What a customer who is kept brings over the horizon, in currency.
-    contact_cost, offer_cost : float
-        Per contact, per accepted offer.
-    acceptance : float
-        Share, 0 to 1.
-
-    Returns
-    -------
-    DataFrame
-        contacted (share of customers, riskiest first by probability x value), profit per customer.
-    """
-    churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
-    value = np.broadcast_to(np.asarray(value, dtype=float), p.shape)
-    earned = np.where(churned, acceptance * (value - offer_cost), -offer_cost) - contact_cost
-    order = np.argsort(-p * np.maximum(value, 0), kind="stable")
-    total = np.concatenate([[0], np.cumsum(earned[order])]) / len(p)
-    contacted = np.linspace(0, 1, 101)
-    profit = np.interp(contacted, np.linspace(0, 1, len(total)), total)
-    return pd.DataFrame({"contacted": contacted, "profit": profit})
-
-
-def best_shares(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the most profitable cut of each of `profit_curves`.
-
-    Returns
-    -------
-    DataFrame
-        acceptance_rate, contacted_share, profit, and near_low_share and near_high_share, between
-        which the profit is within a twentieth of the best.
-    """
-    rows = []
-    for accepts, curve in curves.groupby("acceptance"):
-        best = curve.loc[curve["profit"].idxmax()]
-        near = curve.loc[curve["profit"] >= 0.95 * best["profit"], "contacted"]
-        rows.append((accepts, best["contacted"], best["profit"], near.min(), near.max()))
-    shares = ["acceptance_rate", "contacted_share", "profit", "near_low_share", "near_high_share"]
-    return pd.DataFrame(rows, columns=shares)
-
-
-def contact_share(samples: Samples, probability, acceptance: float, **assumed: float) -> float:
-    """Return the share to contact that earns most, or ``UNPRICED_SHARE`` in a log without values.
-
-    Parameters
-    ----------
-    samples, probability, acceptance, **assumed
-        Of `profit_curves`.
-    """
-    if not samples.words.value:
-        return UNPRICED_SHARE
-    best = best_shares(profit_curves(samples, probability, acceptance, **assumed))
-    return float(best["contacted_share"].iloc[1])
 
 
 # -- the list ------------------------------------------------------------------------------------
@@ -162,25 +28,30 @@ def rank_list(log) -> pd.DataFrame:
     horizon = pd.Timedelta(log.dataset.churn.horizon)
     frame = features(log.events, log.as_of, horizon, Vocabulary()).execute()
     frame = frame.sort_values("customer_id", ignore_index=True)
-    decile = equal_groups(frame["recency_days"], 10) + 1
     usual = pd.Series(dtype=float)
-    unknown = dict.fromkeys(["churn_probability", "expected_value", "value_at_risk"], np.nan)
-    reason = in_words("time since the last order", frame, usual, log)
-    table = pd.DataFrame({"customer_id": frame["customer_id"], **unknown, "reason_1": reason})
-    table.insert(2, "decile", decile)
-    table = table.assign(reason_2="", reason_3="", group="")
-    table = table.assign(as_of=log.as_of, horizon_days=horizon / DAY)
+    table = frame[["customer_id"]].assign(
+        churn_probability=np.nan,
+        decile=equal_groups(frame["recency_days"], 10) + 1,
+        expected_value=np.nan,
+        value_at_risk=np.nan,
+        reason_1=in_words("time since the last order", frame, usual, log),
+        reason_2="",
+        reason_3="",
+        group="",
+        as_of=log.as_of,
+        horizon_days=horizon / DAY,
+    )
     return table.sort_values("decile", ascending=False, kind="stable", ignore_index=True)
 
 
 def action_list(
     samples: Samples,
     probability,
-    reasons: pd.DataFrame,
-    *,
+    by_topic: pd.DataFrame,
     share: float,
+    *,
     hold_out: float,
-    longest_silence: float = np.inf,
+    longest_silence: float,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the published table of scores, the most value at risk first.
@@ -194,8 +65,8 @@ def action_list(
         Its customers now are listed.
     probability : array, shape (n,)
         Of churn.
-    reasons : DataFrame
-        reason_1 to reason_3, same rows.
+    by_topic : DataFrame
+        Of `cjlib.churn.contributions`, same rows: the reasons are made of these.
     share : float
         Of the customers who are not long gone, to put on the list, by value at risk.
     hold_out : float
@@ -215,28 +86,25 @@ def action_list(
     frame, value = samples.now, expected_values(samples, samples.now)
     at_risk = probability * np.maximum(value, 0)
     order = np.argsort(-at_risk, kind="stable")
-    gone = _gone(samples, frame, longest_silence)
+    gone = long_gone(samples, frame, longest_silence)
     listed = order[~gone[order]]
     worth = np.zeros(len(frame), dtype=bool)
     worth[listed[: round(share * len(listed))]] = True
-    apart = held_out(frame["customer_id"], hold_out, seed=seed)
-    table = pd.DataFrame(
-        {
-            "customer_id": frame["customer_id"],
-            "churn_probability": probability,
-            "decile": equal_groups(probability, 10) + 1,
-            "expected_value": value,
-            "value_at_risk": at_risk,
-            **reasons,
-            "group": np.select([gone, worth & apart, worth], [GONE, HOLD_OUT, CONTACT], LEAVE),
-            "as_of": samples.log.as_of,
-            "horizon_days": samples.days,
-        }
+    apart = held_out(frame["customer_id"], hold_out, seed)
+    table = frame[["customer_id"]].assign(
+        churn_probability=probability,
+        decile=equal_groups(probability, 10) + 1,
+        expected_value=value,
+        value_at_risk=at_risk,
+        **reasons_in_words(frame, by_topic, samples.log),
+        group=np.select([gone, worth & apart, worth], [GONE, HOLD_OUT, CONTACT], LEAVE),
+        as_of=samples.log.as_of,
+        horizon_days=samples.days,
     )
     return table.iloc[order].reset_index(drop=True)
 
 
-def held_out(customers: pd.Series, share: float, *, seed: int = 0) -> np.ndarray:
+def held_out(customers: pd.Series, share: float, seed: int) -> np.ndarray:
     """Return who is held out, the same customers from run to run, array of bool.
 
     A customer's draw is a hash of the seed and the id, so it needs no memory and no order.
@@ -334,13 +202,11 @@ def at_risk(
     truth = test["churned"], probability
     scale = value_calibration(*truth, value, brought, test["bucket"], seed=seed)
     people = test["churned"].sum() / np.sum(probability)
-    figure = f"{unit}_at_risk"
-    groups = actions.groupby("group").agg(
-        customers=("group", "size"),
-        mean_churn=("churn_probability", "mean"),
-        risk=("value_at_risk", "sum"),
+    figure, risk = f"{unit}_at_risk", ("value_at_risk", "sum")
+    groups = actions.groupby("group", as_index=False).agg(
+        customers=("group", "size"), mean_churn=("churn_probability", "mean"), **{figure: risk}
     )
-    groups[figure] = (groups.pop("risk") * float(scale.estimate)).map(_three_digits)
+    groups[figure] = (groups[figure] * float(scale.estimate)).map(_three_digits)
     lately = actions[actions["group"] != GONE]
     risk = lately["value_at_risk"].sum()
     limits = {figure: scale.estimate, "lower": scale.lower, "upper": scale.upper}
@@ -353,7 +219,7 @@ def at_risk(
         "contacted": lately["group"].ne(LEAVE).mean(),
         "unit": unit,
     }
-    return groups.reset_index(), pd.DataFrame([total])
+    return groups, pd.DataFrame([total])
 
 
 # -- an earlier list ------------------------------------------------------------------------------
@@ -442,20 +308,16 @@ def uplift(scores: pd.DataFrame) -> pd.DataFrame:
         held_out (customers), verdict ("higher", "lower" or "none"); no row where nobody was held
         out.
     """
-    levels = {"group": [HOLD_OUT, CONTACT]}
-    rows = scores.assign(n=1)
-    counts = bucket_array(rows, ["group"], ["churned", "n"], BUCKETS, levels)
+    counts = bucket_array(
+        scores.assign(n=1), ["group"], ["churned", "n"], levels={"group": [HOLD_OUT, CONTACT]}
+    )
     apart, contacted = counts[:, 0], counts[:, 1]
     test = difference_test(*apart.T, *contacted.T)
-    row = {name: float(getattr(test, name)) for name in ("effect", "lower", "upper", "p_value")}
-    row["verdict"] = "higher" if row["lower"] > 0 else "lower" if row["upper"] < 0 else "none"
+    row = {"difference": float(test.effect), "lower": float(test.lower)}
+    row |= {"upper": float(test.upper), "p_value": float(test.p_value)}
     row |= {"contacted": int(contacted[:, 1].sum()), "held_out": int(apart[:, 1].sum())}
-    table = pd.DataFrame([row]).rename(columns={"effect": "difference"})
+    table = pd.DataFrame([row | {"verdict": verdict(row["lower"], row["upper"])}])
     return table[table[["contacted", "held_out"]].min(axis=1) > 0]
-
-
-def _gone(samples: Samples, frame: pd.DataFrame, longest_silence: float) -> np.ndarray:
-    return frame["recency_days"].to_numpy() > longest_silence * samples.days
 
 
 def _brought(samples: Samples) -> float:

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from cjlib.churn.cut_offs import Samples
-from cjlib.churn.selection import Choice, clustered_mean, log_losses
+from cjlib.churn.selection import Choice, foretell, log_losses, on
 from cjlib.errors import Unanswerable
-from cjlib.uncertainty import Interval, bucket_array, proportion, resample
+from cjlib.uncertainty import Interval, bucket_array, proportion, ratio, resample
 
 BINS = 10
-BETTER = 0.01
-"""Share of the log-loss by which another candidate must do better on the test to be named."""
 CALIBRATED = 0.7
 """Share of calibration groups that must hold for probabilities to be read as such."""
+RANKS = 2000
+"""Groups of equal rank that an AUC is resampled from, at most."""
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,21 @@ class OpenedTest:
 
     Attributes
     ----------
-    chosen : str
-    models : dict of str to classifier
-        Every candidate, fitted to the training cut-offs.
-    probabilities : DataFrame
-        Of churn, one row per customer of the test, a column per candidate.
+    model : classifier
+        The chosen candidate, fitted to the training cut-offs.
+    probability : array, shape (n,)
+        Its probability of churn, of the customers of the test.
     table : DataFrame
         model, the figures of `evaluate`, chosen (bool).
-    recency_auc : float
-        AUC of the days since the last order, as they are.
+    row : DataFrame
+        The chosen candidate's row, with ``customers`` and ``recency_auc`` (AUC of the days since
+        the last order, as they are).
     """
 
-    chosen: str
-    models: dict
-    probabilities: pd.DataFrame
+    model: object
+    probability: np.ndarray
     table: pd.DataFrame
-    recency_auc: float
-
-    @property
-    def probability(self) -> np.ndarray:
-        """The chosen candidate's probability of churn."""
-        return self.probabilities[self.chosen].to_numpy()
-
-    @property
-    def row(self) -> pd.DataFrame:
-        """The chosen candidate's row, with ``customers`` and ``recency_auc`` (recency alone)."""
-        facts = {"customers": len(self.probabilities), "recency_auc": self.recency_auc}
-        return self.table[self.table["chosen"]].assign(**facts)
-
-    @property
-    def better(self) -> pd.DataFrame:
-        """The candidate that did clearly better, with ``chosen_log_loss``; no row if none did."""
-        ours = self.row["log_loss"].item()
-        best = self.table.nsmallest(1, "log_loss").assign(chosen_log_loss=ours)
-        return best[best["log_loss"] < (1 - BETTER) * ours]
+    row: pd.DataFrame
 
 
 def open_test(choice: Choice, samples: Samples, *, seed: int = 0) -> OpenedTest:
@@ -80,25 +61,19 @@ def open_test(choice: Choice, samples: Samples, *, seed: int = 0) -> OpenedTest:
     rows, test = pd.concat(samples.training), samples.test
     X, unseen = samples.X(rows), samples.X(test)
     models = {n: clone(m).fit(X, rows["churned"]) for n, m in choice.candidates.items()}
-    chances = {name: model.predict_proba(unseen)[:, 1] for name, model in models.items()}
+    churn = {name: model.predict_proba(unseen)[:, 1] for name, model in models.items()}
     table = pd.DataFrame(
-        {"model": name, **evaluate(test["churned"], churn, test["bucket"], seed=seed)}
-        for name, churn in chances.items()
+        {"model": name, **evaluate(test["churned"], p, test["bucket"], seed=seed)}
+        for name, p in churn.items()
     )
     table["chosen"] = table["model"] == choice.chosen
     recency = roc_auc_score(test["churned"], test["recency_days"])
-    return OpenedTest(choice.chosen, models, pd.DataFrame(chances, test.index), table, recency)
+    row = table[table["chosen"]].assign(customers=len(test), recency_auc=recency)
+    return OpenedTest(models[choice.chosen], churn[choice.chosen], table, row)
 
 
 def require_ranking(tested: OpenedTest) -> tuple:
     """Return the chosen candidate and its probabilities, if it ranks better than chance.
-
-    Returns
-    -------
-    model : classifier
-        Fitted to the training cut-offs.
-    probability : array, shape (n,)
-        Of churn, of the customers of the test.
 
     Raises
     ------
@@ -110,11 +85,11 @@ def require_ranking(tested: OpenedTest) -> tuple:
             "no score was shown to rank customers better than chance, so there is no list of "
             "contacts, only ranks by days since the last order"
         )
-    return tested.models[tested.chosen], tested.probability
+    return tested.model, tested.probability
 
 
 def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
-    """Return the figures of merit of one score.
+    """Return the figures of merit of one score, for customers of both classes.
 
     Parameters
     ----------
@@ -134,10 +109,8 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
     """
     churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
     area = auc(churned, p, bucket, seed=seed)
-    groups = equal_groups(p, BINS)
-    top, bottom = churned[groups == BINS - 1], ~churned[groups == 0]
-    gaps = [abs(churned[groups == g].mean() - p[groups == g].mean()) for g in np.unique(groups)]
-    sizes = np.bincount(groups)
+    groups = pd.DataFrame({"churned": churned, "p": p}).groupby(equal_groups(p, BINS))
+    observed, promised = groups["churned"].mean(), groups["p"].mean()
     ranked = np.ptp(p) > 0  # a score that is the same for everyone has no riskiest tenth
     return {
         "auc": float(area.estimate),
@@ -145,25 +118,22 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
         "auc_upper": float(area.upper),
         "log_loss": float(log_losses(churned, p).mean()),
         "brier": float(np.mean((p - churned) ** 2)),
-        "ece": float(np.average(gaps, weights=sizes[sizes > 0])),
-        "top_decile_lift": _over(top.mean(), churned.mean()) if ranked else np.nan,
-        "return_lift": _over(bottom.mean(), (~churned).mean()) if ranked else np.nan,
+        "ece": float(np.average((observed - promised).abs(), weights=groups.size())),
+        "top_decile_lift": observed.iloc[-1] / churned.mean() if ranked else np.nan,
+        "return_lift": (1 - observed.iloc[0]) / (1 - churned.mean()) if ranked else np.nan,
         "accuracy": float(np.mean((p > 0.5) == churned)),
     }
 
 
-def auc(churned, probability, bucket, *, seed: int = 0, cells: int = 2000) -> Interval:
+def auc(churned, probability, bucket, *, seed: int = 0) -> Interval:
     """Return the area under the ROC curve, with its interval by buckets.
 
     The chance that a customer who churned scored higher than one who did not. Scores fall into at
-    most ``cells`` groups by rank, so that every resample of buckets is a product of small matrices.
-    Where one class is missing everything is NaN.
+    most ``RANKS`` groups by rank, so that every resample of buckets is a product of small matrices.
     """
     churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
-    if churned.all() or not churned.any():
-        return Interval(np.nan, np.nan, np.nan)
     rank = np.unique(p, return_inverse=True)[1]
-    rank = rank if rank.max() < cells else equal_groups(p, cells)
+    rank = rank if rank.max() < RANKS else equal_groups(p, RANKS)
     rows = pd.DataFrame({"bucket": np.asarray(bucket), "rank": rank, "churned": churned, "n": 1})
     counts = bucket_array(rows, ["rank", "churned"], "n")
 
@@ -176,15 +146,15 @@ def auc(churned, probability, bucket, *, seed: int = 0, cells: int = 2000) -> In
     return Interval(roc_auc_score(churned, p), found.lower, found.upper)
 
 
-def calibration(churned, probability, bucket, *, bins: int = BINS) -> pd.DataFrame:
-    """Return promised and observed churn in groups of equal size, by rising probability.
+def calibration(churned, probability, bucket) -> pd.DataFrame:
+    """Return promised and observed churn in ten groups of equal size, by rising probability.
 
     Returns
     -------
     DataFrame
         bin (from 1) and the columns of `by_group`.
     """
-    table = by_group(churned, probability, bucket, equal_groups(probability, bins) + 1)
+    table = by_group(churned, probability, bucket, equal_groups(probability, BINS) + 1)
     return table.rename(columns={"group": "bin"})
 
 
@@ -225,14 +195,12 @@ def calibrated(table: pd.DataFrame) -> pd.DataFrame:
         too few are inside, or "none").
     """
     inside = table["predicted"].between(table["lower"], table["upper"])
-    means = {
+    of_all = {
         f"{name}_churn": np.average(table[name], weights=table["customers"])
         for name in ("predicted", "observed")
     }
-    verdict = "off" if inside.mean() < CALIBRATED else "none"
-    return pd.DataFrame(
-        [{"inside": inside.sum(), "groups": len(table), **means, "verdict": verdict}]
-    )
+    row = {"inside": inside.sum(), "groups": len(table), **of_all}
+    return pd.DataFrame([row | {"verdict": "off" if inside.mean() < CALIBRATED else "none"}])
 
 
 def gains(churned, scores: dict) -> pd.DataFrame:
@@ -249,13 +217,33 @@ def gains(churned, scores: dict) -> pd.DataFrame:
     DataFrame
         score, contacted, found (shares, 0 to 1, in steps of a hundredth).
     """
-    churned, steps, parts = np.asarray(churned, dtype=bool), np.linspace(0, 1, 101), []
-    for name, score in scores.items():
-        order = np.argsort(-np.asarray(score, dtype=float), kind="stable")
-        found = np.concatenate([[0], np.cumsum(churned[order])]) / max(churned.sum(), 1)
-        found = np.interp(steps, np.linspace(0, 1, len(found)), found)
-        parts.append(pd.DataFrame({"score": name, "contacted": steps, "found": found}))
-    return pd.concat(parts, ignore_index=True)
+    share = np.asarray(churned, dtype=float) / np.sum(churned)
+    curves = (
+        riskiest_first(score, share, "found").assign(score=name) for name, score in scores.items()
+    )
+    return pd.concat(curves, ignore_index=True)
+
+
+def riskiest_first(score, amount, name: str) -> pd.DataFrame:
+    """Return what adds up when customers are taken in the order of a score, the highest first.
+
+    Parameters
+    ----------
+    score, amount : array, shape (n,)
+    name : str
+        Of the column for the sums of the amounts.
+
+    Returns
+    -------
+    DataFrame
+        contacted (share of customers, 0 to 1, in steps of a hundredth), and the sums.
+    """
+    order = np.argsort(-np.asarray(score, dtype=float), kind="stable")
+    total = np.concatenate([[0], np.cumsum(np.asarray(amount)[order])])
+    contacted = np.linspace(0, 1, 101)
+    return pd.DataFrame(
+        {"contacted": contacted, name: np.interp(contacted, np.linspace(0, 1, len(total)), total)}
+    )
 
 
 def feature_gain(model, samples: Samples, columns: Sequence[str]) -> pd.DataFrame:
@@ -282,33 +270,27 @@ def feature_gain(model, samples: Samples, columns: Sequence[str]) -> pd.DataFram
     if not columns:
         raise Unanswerable("this log holds purchases alone, so journeys add nothing to them")
     rows, test = pd.concat(samples.training), samples.test
-    X, unseen = samples.X(rows), samples.X(test)
+    others = [name for name in samples.columns if name not in columns]
     simple, rich = (
-        clone(model)
-        .fit(X.drop(columns=gone), rows["churned"])
-        .predict_proba(unseen.drop(columns=gone))[:, 1]
-        for gone in (list(columns), [])
+        log_losses(test["churned"], foretell(on(known, model), samples, rows, test))
+        for known in (others, samples.columns)
     )
-    return pd.DataFrame([paired_gain(test["churned"], simple, rich, test["bucket"])])
+    return paired_gain(simple, rich, test["bucket"])
 
 
-def paired_gain(churned, simple, rich, bucket) -> dict:
-    """Return the share of a score's log-loss that a richer one saves, with a paired interval."""
-    loss = log_losses(churned, simple)
-    gain, error = clustered_mean(loss - log_losses(churned, rich), bucket)
-    reach = stats.t.ppf(0.975, max(len(np.unique(bucket)) - 1, 1)) * error
-    low, high = gain - reach, gain + reach
-    verdict = "higher" if low > 0 else "lower" if high < 0 else "none"
-    limits = (each / loss.mean() for each in (gain, low, high))
-    return {**dict(zip(("gain_share", "lower", "upper"), limits, strict=True)), "verdict": verdict}
+def paired_gain(simple, rich, bucket) -> pd.DataFrame:
+    """Return the share of a score's losses that a richer one saves, of `feature_gain`."""
+    rows = pd.DataFrame({"bucket": np.asarray(bucket), "gain": simple - rich, "loss": simple})
+    gain = ratio(*np.moveaxis(bucket_array(rows, [], ["gain", "loss"]), -1, 0))
+    row = {"gain_share": gain.estimate, "lower": gain.lower, "upper": gain.upper}
+    return pd.DataFrame([row | {"verdict": verdict(gain.lower, gain.upper)}])
+
+
+def verdict(lower: float, upper: float) -> str:
+    """Return "higher" or "lower" where an interval lies above or below zero, else "none"."""
+    return "higher" if lower > 0 else "lower" if upper < 0 else "none"
 
 
 def equal_groups(p: np.ndarray, groups: int) -> np.ndarray:
     """Return each row's group, 0 (lowest) to groups - 1, of equal size by rank of ``p``."""
-    rank = np.empty(len(p), dtype=np.int64)
-    rank[np.argsort(p, kind="stable")] = np.arange(len(p))
-    return rank * groups // max(len(p), 1)
-
-
-def _over(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0 else float("nan")
+    return (rankdata(p, method="ordinal") - 1).astype(int) * groups // max(len(p), 1)

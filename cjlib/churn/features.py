@@ -21,6 +21,10 @@ RFM = [
 ]
 """What purchase times alone say; ``purchase_value`` joins them where the log has values."""
 
+FEWEST = 30
+"""Customers who must have met a touchpoint, channel or stage for it to become a feature."""
+TOUCHPOINTS, OTHERS = 40, 10
+"""How many touchpoints, and how many channels and stages, become features at most."""
 FEELINGS = ["feeling_mean", "feeling_last", "feeling_trend", "bad_recent", "bad_open"]
 
 
@@ -52,9 +56,7 @@ class Vocabulary:
         return names
 
 
-def vocabulary(
-    events: Table, until: pd.Timestamp, *, most: int = 40, fewest: int = 30
-) -> Vocabulary:
+def vocabulary(events: Table, until: pd.Timestamp) -> Vocabulary:
     """Read from the events up to ``until`` which features the log can carry.
 
     Parameters
@@ -63,28 +65,23 @@ def vocabulary(
         Events of a prepared log.
     until : Timestamp
         Usually the last training cut-off, so that no name is learned from the test.
-    most, fewest : int
-        Keep at most ``most`` touchpoints (and a quarter as many channels and stages), each met by
-        at least ``fewest`` customers.
     """
     events = events.filter(events.timestamp <= until)
 
-    def names(column: str, rows: Table, limit: int) -> tuple[str, ...]:
+    def names(column: str, rows: Table, most: int) -> tuple[str, ...]:
         rows = rows.filter(rows[column].notnull())
         counts = rows.group_by(column).aggregate(customers=rows.customer_id.nunique()).execute()
-        counts = counts[counts["customers"] >= fewest]
+        counts = counts[counts["customers"] >= FEWEST]
         counts = counts.sort_values(["customers", column], ascending=[False, True])
-        return tuple(sorted(counts[column].head(limit)))
+        return tuple(sorted(counts[column].head(most)))
 
+    channels, stages = (names(column, events, OTHERS) for column in ("channel", "stage"))
     known = events.aggregate(value=events.value.count(), sentiment=events.sentiment.count())
-    known = known.execute().iloc[0]
-    channels, stages = (names(column, events, most // 4) for column in ("channel", "stage"))
     return Vocabulary(
-        touchpoints=names("touchpoint", events.filter(~events.purchase), most),
+        touchpoints=names("touchpoint", events.filter(~events.purchase), TOUCHPOINTS),
         channels=channels if len(channels) > 1 else (),
         stages=stages if len(stages) > 1 else (),
-        value=bool(known["value"]),
-        sentiment=bool(known["sentiment"]),
+        **known.execute().iloc[0].astype(bool),
     )
 
 
@@ -113,11 +110,9 @@ def features(
     past = events.filter(events.timestamp <= cut_off)
     table = _purchases(past, cut_off, horizon, words)
     if words.journey:
-        journey = _journeys(past, cut_off, horizon, words).rename(met="customer_id")
-        table = table.join(journey, table.customer_id == journey.met).drop("met")
+        table = table.join(_journeys(past, cut_off, horizon, words), "customer_id")
     if words.sentiment:
-        felt = _feelings(past, cut_off, horizon).rename(felt_by="customer_id")
-        table = table.left_join(felt, table.customer_id == felt.felt_by).drop("felt_by")
+        table = table.left_join(_feelings(past, cut_off, horizon), "customer_id")
         # Who never said what they felt stands at neutral; the log does not tell more.
         table = table.mutate(**{name: table[name].coalesce(0) for name in FEELINGS})
     kept = ["customer_id", "bucket", "x", "t_x", "T", "usual_gap"]
@@ -158,8 +153,8 @@ def _purchases(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
 def _valued(table: Table, past: Table) -> Table:
     """Add the mean value of a purchase (a day's), less refunds: what is sent back is no value."""
     refunds = past.filter(~past.purchase & (past.value < 0))
-    refunds = refunds.group_by(refunded_to="customer_id").aggregate(refunded=refunds.value.sum())
-    table = table.left_join(refunds, table.customer_id == refunds.refunded_to).drop("refunded_to")
+    refunds = refunds.group_by("customer_id").aggregate(refunded=refunds.value.sum())
+    table = table.left_join(refunds, "customer_id").drop("customer_id_right")
     brought = table.spent + table.refunded.coalesce(0.0)
     return table.mutate(purchase_value=(brought / table.valued.nullif(0)).coalesce(0.0))
 
@@ -171,10 +166,9 @@ def _journeys(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         recent=past.timestamp > cut_off - horizon,
         place=past.journey * 1_000_000 + past.visit,
     )
-    past = past.mutate(
-        latest=past.place == past.place.max().over(group_by=["customer_id", "stage"])
-    )
-    columns = {"last_place": past.place.max(), "last_stage": past.stage.argmax(past.place)}
+    latest = past.place.max().over(group_by=["customer_id", "stage"])
+    past = past.mutate(latest=past.place == latest)
+    columns = {"last_place": past.place.max()}
     for name in words.touchpoints:
         met = past.touchpoint == name
         columns[f"recent:{name}"] = (met & past.recent).sum()
@@ -185,14 +179,12 @@ def _journeys(past: Table, cut_off, horizon, words: Vocabulary) -> Table:
         columns["silence_days"] = past.since.min()
         columns["recent_events"] = past.recent.sum()
         columns["own_initiative"] = _share(past.initiator == "customer")
+    for name in words.stages:
+        columns[f"stage:{name}"] = (past.stage.argmax(past.place) == name).cast("int8")
     table = past.group_by("customer_id").aggregate(**columns)
-    stages = {f"stage:{name}": (table.last_stage == name).cast("int8") for name in words.stages}
-    table = table.mutate(**stages)
     if words.touchpoints:
         visits = past.group_by(["customer_id", "place"]).aggregate(dwell_days=past.since.max())
-        visits = visits.rename(visitor="customer_id")
-        here = (table.customer_id == visits.visitor) & (table.last_place == visits.place)
-        table = table.left_join(visits, here)
+        table = table.join(visits.rename(last_place="place"), ["customer_id", "last_place"])
     return table.select("customer_id", *(name for name in words.journey if name not in FEELINGS))
 
 

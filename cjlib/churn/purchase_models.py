@@ -10,6 +10,7 @@ Pareto/NBD; Fader, Hardie & Lee (2005) for BG/NBD; Batislam, Denizel & Filizteki
 MBG/NBD; Fader, Hardie & Lee (2005), "RFM and CLV", for Gamma-Gamma.
 """
 
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1
 
-from cjlib.errors import ContractError, Unanswerable
+from cjlib.errors import Unanswerable
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -33,8 +34,6 @@ class _RepeatPurchases:
     ----------
     params_ : Series
         The fitted parameters, by name.
-    log_likelihood_ : float
-        The log-likelihood of all customers at ``params_``.
     """
 
     names: ClassVar[tuple[str, ...]]
@@ -51,26 +50,22 @@ class _RepeatPurchases:
         ------
         Unanswerable
             When nobody bought again: the rates have no maximum then.
-        ContractError
-            When a row is impossible.
         """
-        x, t_x, T, weights = _compressed(x, t_x, T)
+        if not np.any(np.asarray(x) > 0):
+            raise Unanswerable("no customer bought a second time")
+        rows, weights = np.unique(np.stack([x, t_x, T], axis=1), axis=0, return_counts=True)
+        x, t_x, T = rows.astype(float).T
         # Times are fitted in units of their mean and turned back, so that any unit converges alike.
         unit = np.average(T, weights=weights)
-        scale = np.where(np.isin(self.names, ("alpha", "beta")), unit, 1.0)
 
-        def loss(theta: np.ndarray) -> float:
-            params = np.exp(np.clip(theta, -15, 15))
+        def mean(params: np.ndarray) -> float:
             likelihood = self._log_likelihood(params, x, t_x / unit, T / unit)
-            return -float(np.average(likelihood, weights=weights))
+            return float(np.average(likelihood, weights=weights))
 
-        start = np.log(np.full(len(self.names), 0.5))
-        rough = minimize(loss, start, method="Nelder-Mead", options={"maxiter": 80})
-        best = minimize(loss, rough.x, method="L-BFGS-B", options={"ftol": 1e-11, "gtol": 1e-6})
-        best = best if best.fun <= rough.fun else rough
-        params = np.exp(np.clip(best.x, -15, 15)) * scale
-        self.params_ = pd.Series(params, index=list(self.names))
-        self.log_likelihood_ = float(weights @ self._log_likelihood(params, x, t_x, T))
+        steps = {"method": "L-BFGS-B", "options": {"ftol": 1e-11, "gtol": 1e-6}}
+        params = _most_likely(mean, [0.5] * len(self.names), {"maxiter": 80}, **steps)
+        scale = np.where(np.isin(self.names, ("alpha", "beta")), unit, 1.0)
+        self.params_ = pd.Series(params * scale, index=list(self.names))
         return self
 
     def probability_alive(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> np.ndarray:
@@ -79,27 +74,16 @@ class _RepeatPurchases:
         Who buys rarely is likely alive and likely silent, so this ranks *returns* backwards where
         many bought once; use ``probability_no_purchase`` to score churn.
         """
-        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
         params = self.params_.to_numpy()
-        alive = self._log_alive(params, x, T)
-        return np.exp(alive - self._log_likelihood(params, x, t_x, T))
+        return np.exp(self._log_alive(params, x, T) - self._log_likelihood(params, x, t_x, T))
 
     def probability_no_purchase(
         self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, horizon: float
     ) -> np.ndarray:
         """Return the probability of no purchase within ``horizon`` after ``T``."""
-        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
         params = self.params_.to_numpy()
         longer = self._log_likelihood(params, x, t_x, T + horizon)
         return np.exp(longer - self._log_likelihood(params, x, t_x, T))
-
-    def expected_purchases(
-        self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, horizon: float
-    ) -> np.ndarray:
-        """Return the expected number of purchases within ``horizon`` after ``T``."""
-        x, t_x, T = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (x, t_x, T)))
-        alive = self.probability_alive(x, t_x, T)
-        return alive * self._expected_if_alive(self.params_.to_numpy(), x, T, horizon)
 
 
 class BGNBD(_RepeatPurchases):
@@ -111,12 +95,8 @@ class BGNBD(_RepeatPurchases):
     def _log_alive(self, params, x, T):
         r, alpha, a, b = params
         rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
-        return (
-            rate
-            + betaln(a, b + x + self._first_counts)
-            - betaln(a, b)
-            - (r + x) * np.log(alpha + T)
-        )
+        stays = rate + betaln(a, b + x + self._first_counts) - betaln(a, b)
+        return stays - (r + x) * np.log(alpha + T)
 
     def _log_likelihood(self, params, x, t_x, T):
         r, alpha, a, b = params
@@ -126,11 +106,15 @@ class BGNBD(_RepeatPurchases):
         gone = odds + (r + x) * (np.log(alpha + T) - np.log(alpha + t_x))
         return self._log_alive(params, x, T) + np.logaddexp(0, gone)
 
-    def _expected_if_alive(self, params, x, T, horizon):
-        r, alpha, a, b = params
+    def expected_purchases(
+        self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike, horizon: float
+    ) -> np.ndarray:
+        """Return the expected number of purchases within ``horizon`` after ``T``."""
+        r, alpha, a, b = self.params_
         a = a if abs(a - 1) > 1e-6 else 1 + 1e-6  # the limit exists, the formula divides by zero
         c = a + b + x + self._first_counts - 1
-        return c / (a - 1) * (1 - hyp2f1(r + x, a - 1, c, -horizon / (alpha + T)))
+        if_alive = c / (a - 1) * (1 - hyp2f1(r + x, a - 1, c, -horizon / (alpha + T)))
+        return self.probability_alive(x, t_x, T) * if_alive
 
 
 class MBGNBD(BGNBD):
@@ -154,12 +138,6 @@ class ParetoNBD(_RepeatPurchases):
         rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + s * np.log(beta)
         gone = np.log(s) + _log_integral(alpha, r + x, beta, s + 1, t_x, T)
         return np.logaddexp(self._log_alive(params, x, T), rate + gone)
-
-    def _expected_if_alive(self, params, x, T, horizon):
-        r, alpha, s, beta = params
-        s = s if abs(s - 1) > 1e-6 else 1 + 1e-6
-        shrink = -np.expm1((s - 1) * (np.log(beta + T) - np.log(beta + T + horizon)))
-        return (r + x) * (beta + T) / ((alpha + T) * (s - 1)) * shrink
 
 
 def _log_integral(alpha, k, beta, m, lower, upper):
@@ -187,21 +165,16 @@ def _log_integral(alpha, k, beta, m, lower, upper):
         return np.log(length / 2) + first + np.log(total)
 
 
-def _compressed(x, t_x, T):
-    """Check the rows and return each different one once, with how often it comes."""
-    columns = {"x": x, "t_x": t_x, "T": T}
-    rows = pd.DataFrame({name: np.asarray(c, dtype=float) for name, c in columns.items()})
-    possible = (rows["x"] >= 0) & (rows["t_x"] >= 0) & (rows["T"] >= rows["t_x"])
-    possible &= (rows["x"] > 0) | (rows["t_x"] == 0)
-    if not possible.all():
-        raise ContractError(
-            f"{int((~possible).sum())} customers have impossible purchase histories (0 <= t_x <= T "
-            "must hold, and t_x be 0 without a repeat purchase); check the order of times"
-        )
-    if not (rows["x"] > 0).any():
-        raise Unanswerable("no customer bought a second time")
-    rows = rows.groupby(["x", "t_x", "T"], as_index=False, sort=True).size()
-    return (rows[name].to_numpy(dtype=float) for name in ("x", "t_x", "T", "size"))
+def _most_likely(mean, start: ArrayLike, rough_options: dict, **steps) -> np.ndarray:
+    """Return the positive parameters of the greatest mean log-likelihood, in two steps."""
+
+    def loss(theta: np.ndarray) -> float:
+        return -mean(np.exp(np.clip(theta, -15, 15)))
+
+    rough = minimize(loss, np.log(start), method="Nelder-Mead", options=rough_options)
+    best = minimize(loss, rough.x, **steps)
+    best = best if best.fun <= rough.fun else rough
+    return np.exp(np.clip(best.x, -15, 15))
 
 
 class GammaGamma:
@@ -213,7 +186,6 @@ class GammaGamma:
     ----------
     params_ : Series
         p, q and v.
-    log_likelihood_ : float
     mean_ : float
         The plain mean of the means fitted to.
     """
@@ -238,18 +210,14 @@ class GammaGamma:
         x, m = x[usable], m[usable]
         if len(np.unique(m)) < 2:
             raise Unanswerable("fewer than two customers have different positive mean values")
-        unit = m.mean()
+        self.mean_ = float(m.mean())
 
-        def loss(theta: np.ndarray) -> float:
-            return -float(_log_density(np.exp(np.clip(theta, -15, 15)), x, m / unit).mean())
+        def mean(params: np.ndarray) -> float:
+            return float(_log_density(params, x, m / self.mean_).mean())
 
-        rough = minimize(loss, np.log([2.0, 2.0, 1.0]), method="Nelder-Mead")
-        best = minimize(loss, rough.x, method="BFGS", options={"gtol": 1e-7})
-        best = best if best.fun <= rough.fun else rough
-        params = np.exp(np.clip(best.x, -15, 15)) * np.array([1, 1, unit])
-        self.params_ = pd.Series(params, index=["p", "q", "v"])
-        self.mean_ = float(unit)
-        self.log_likelihood_ = float(_log_density(params, x, m).sum())
+        steps = {"method": "BFGS", "options": {"gtol": 1e-7}}
+        params = _most_likely(mean, [2.0, 2.0, 1.0], {}, **steps)
+        self.params_ = pd.Series(params * [1, 1, self.mean_], index=["p", "q", "v"])
         return self
 
     def expected_value(self, x: ArrayLike, mean_value: ArrayLike) -> np.ndarray:
@@ -270,28 +238,23 @@ class GammaGamma:
 
 def _log_density(params: np.ndarray, x: np.ndarray, m: np.ndarray) -> np.ndarray:
     p, q, v = params
-    return (
-        gammaln(p * x + q)
-        - gammaln(p * x)
-        - gammaln(q)
-        + q * np.log(v)
-        + (p * x - 1) * np.log(m)
-        + p * x * np.log(x)
-        - (p * x + q) * np.log(v + m * x)
-    )
+    shape = p * x
+    density = gammaln(shape + q) - gammaln(shape) - gammaln(q) + q * np.log(v)
+    density = density + (shape - 1) * np.log(m) + shape * np.log(x)
+    return density - (shape + q) * np.log(v + m * x)
 
 
 MODELS = {"bg_nbd": BGNBD, "mbg_nbd": MBGNBD, "pareto_nbd": ParetoNBD}
 """Name of the feature to the model behind it."""
+FITTED = 12_000
+"""Customers to fit a model to, for time's sake."""
 
 
-def purchase_model_features(
-    frame: pd.DataFrame, days: float, *, most: int = 12_000
-) -> pd.DataFrame:
+def purchase_model_features(frame: pd.DataFrame, days: float) -> pd.DataFrame:
     """Return each purchase model's probability of no purchase in the coming days.
 
     The models learn from the purchases up to the cut-off alone, no label is involved, so they are
-    fitted anew at every cut-off.
+    fitted anew at every cut-off; to every k-th customer where there are more than ``FITTED``.
 
     Parameters
     ----------
@@ -299,8 +262,6 @@ def purchase_model_features(
         Customers of one cut-off with ``x``, ``t_x`` and ``T`` in days.
     days : float
         The horizon.
-    most : int
-        Fit on every k-th customer when there are more, for time's sake.
 
     Returns
     -------
@@ -309,17 +270,15 @@ def purchase_model_features(
         within the horizon, by MBG/NBD); NaN where nobody bought twice.
     """
     history = frame[["x", "t_x", "T"]].to_numpy(dtype=float)
-    every = -(-len(frame) // most)
+    every = -(-len(frame) // FITTED)
     cells, where = np.unique(history, axis=0, return_inverse=True)
     table = pd.DataFrame(np.nan, frame.index, [*MODELS, "expected_orders"])
-    for name, model in MODELS.items():
-        try:
+    with suppress(Unanswerable):
+        for name, model in MODELS.items():
             fitted = model().fit(*history[::every].T)
-        except Unanswerable:
-            continue
-        silent = np.clip(fitted.probability_no_purchase(*cells.T, days), 1e-6, 1 - 1e-6)
-        table[name] = silent[where.ravel()]
-        if model is MBGNBD:
-            orders = fitted.expected_purchases(*cells.T, days) / (1 - silent)
-            table["expected_orders"] = np.maximum(orders, 1.0)[where.ravel()]
+            silent = np.clip(fitted.probability_no_purchase(*cells.T, days), 1e-6, 1 - 1e-6)
+            table[name] = silent[where.ravel()]
+            if model is MBGNBD:
+                orders = fitted.expected_purchases(*cells.T, days) / (1 - silent)
+                table["expected_orders"] = np.maximum(orders, 1.0)[where.ravel()]
     return table

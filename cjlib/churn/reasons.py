@@ -1,18 +1,248 @@
-"""Why a customer's score is high, in words: sentences of ``reasons.yml``, filled."""
+"""What a score leans on, what that adds to a customer's score, and this said in words.
+
+Features that say the same thing (days since the last order, usual gap, rhythm) make one topic; the
+topics, their features and their words stand in ``reasons.yml``. All of these are associations in
+the log, never causes.
+"""
 
 import string
+import warnings
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
+import yaml
+from scipy import stats
+from sklearn import config_context
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline
 
-from cjlib.churn.importance import topics
+from cjlib.churn.selection import Recalibrated, clustered_mean, log_losses, log_odds
+from cjlib.errors import Unanswerable
 from cjlib.forms import Wording, kind_of
+from cjlib.uncertainty import benjamini_hochberg
 
+MATTERS = 0.005
+"""Share of the log-loss that scores must lose without a topic for it to be called important."""
+CHUNK = 50_000
+"""Customers taken apart at a time, for memory's sake."""
+TRIALS = 120
+"""Predictions per customer that sampled contributions may take, about."""
+SHUFFLES = 5
+"""How often a topic is shuffled among customers, to average over."""
 RAISES = 0.02
 """Log-odds above the average customer's from which a topic counts as a reason."""
+REASONS = 3
+"""How many reasons a customer's score is given at most."""
 
 
-def reasons(frame: pd.DataFrame, by_topic: pd.DataFrame, log, *, most: int = 3) -> pd.DataFrame:
+# -- topics of features ---------------------------------------------------------------------------
+
+
+@cache
+def topics() -> dict[str, dict]:
+    """Return the topics of ``reasons.yml``: features, reason, each."""
+    text = (files("cjlib.churn") / "reasons.yml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def topic_of(column: str) -> str:
+    """Return the topic of a feature, or the feature's name where it belongs to none."""
+    kind, colon, name = column.partition(":")
+    for topic, described in topics().items():
+        if kind + colon in described["features"]:
+            return f"{topic} {name}" if described.get("each") else topic
+    return column
+
+
+def columns_by_topic(columns) -> dict[str, list[str]]:
+    """Return topic to its features, in the order of the features."""
+    columns = pd.Series(list(columns))
+    return columns.groupby(columns.map(topic_of), sort=False).agg(list).to_dict()
+
+
+# -- what the scores lean on ----------------------------------------------------------------------
+
+
+def permutation_importance(
+    model, X: pd.DataFrame, churned, bucket, *, seed: int = 0
+) -> pd.DataFrame:
+    """Return how much worse the scores get without each topic, with intervals.
+
+    The topic's columns are shuffled together among the customers (Breiman 2001); the loss that this
+    adds, customer by customer, has an interval over buckets. Run it on customers the model was not
+    fitted to.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted candidate.
+    X : DataFrame
+        Features.
+    churned, bucket : array, shape (n,)
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        topic, share (added log-loss, of the log-loss), lower, upper, direction (the rank
+        correlation of churn with the topic's leading feature), q_value and verdict: "important"
+        where the loss is above zero beyond the chance of so many topics (q < 5 %) and large enough
+        to matter (``MATTERS``), else "none". Topics that the model does not read are left out.
+
+    Raises
+    ------
+    Unanswerable
+        When the score reads fewer than two topics.
+    """
+    rng, n = np.random.default_rng(seed), len(X)
+    bucket, units = np.asarray(bucket), max(len(np.unique(bucket)) - 1, 1)
+    stacked, truth = pd.concat([X] * SHUFFLES), np.tile(churned, SHUFFLES)
+
+    def losses(given: pd.DataFrame) -> np.ndarray:
+        return log_losses(truth, model.predict_proba(given)[:, 1]).reshape(SHUFFLES, n).mean(0)
+
+    base = losses(stacked)
+    rows = []
+    for topic, names in columns_by_topic(X.columns).items():
+        mixed = stacked.copy(deep=False)
+        order = np.concatenate([rng.permutation(n) for _ in range(SHUFFLES)])
+        mixed[names] = X[names].to_numpy()[order]
+        added = losses(mixed) - base
+        if added.any():
+            loss, error = clustered_mean(added / base.mean(), bucket)
+            half = stats.t.ppf(0.975, units) * error
+            p_value = stats.t.sf(loss / error, units)
+            direction = _direction(X[names], churned)
+            rows.append((topic, loss, loss - half, loss + half, direction, p_value))
+    if len(rows) < 2:
+        raise Unanswerable("the chosen score is a single figure, so no topics are to be told apart")
+    table = pd.DataFrame(rows, columns=["topic", "share", "lower", "upper", "direction", "p_value"])
+    table["q_value"] = benjamini_hochberg(table.pop("p_value").to_numpy())
+    clear = (table["q_value"] < 0.05) & (table["share"] >= MATTERS)
+    table["verdict"] = np.where(clear, "important", "none")
+    return table.sort_values("share", ascending=False, ignore_index=True)
+
+
+def _direction(X: pd.DataFrame, churned) -> float:
+    """Return the strongest rank correlation of churn with a feature of a topic."""
+    signs = X.rank().corrwith(pd.Series(np.asarray(churned, dtype=float), X.index))
+    return float(max(signs.dropna(), key=abs, default=0.0))
+
+
+# -- what adds to a customer's score --------------------------------------------------------------
+
+
+def contributions(
+    model, X: pd.DataFrame, background: pd.DataFrame, *, seed: int = 0
+) -> pd.DataFrame:
+    """Return what each topic adds to each customer's log-odds of churn (SHAP contributions).
+
+    Exact for linear models (coefficient times the distance from the average customer) and for
+    gradient-boosted trees (`shap.TreeExplainer`), also at the end of pipelines that keep the
+    columns. For any other classifier they are sampled: topics turn one after another, in random
+    order, from a random customer's values to the customer's own (Štrumbelj & Kononenko 2014); that
+    takes about ``TRIALS`` predictions per customer.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted candidate.
+    X : DataFrame
+        Features of the customers to explain.
+    background : DataFrame
+        Features of the customers that the model was fitted to.
+    seed : int
+        Of the sampling.
+
+    Returns
+    -------
+    DataFrame
+        Same rows, one column per topic.
+    """
+    stretch = model.stretch if isinstance(model, Recalibrated) else 1.0
+    fitted = model.candidate_ if isinstance(model, Recalibrated) else model
+    explain = _linear(fitted, background) or _boosted(fitted, background)
+    if explain is None:
+        explain, stretch = _sampled(model, background, np.random.default_rng(seed)), 1.0
+    parts = []
+    for start in range(0, len(X), CHUNK):
+        columns = explain(X.iloc[start : start + CHUNK])
+        names = [topic_of(name) for name in columns.columns]
+        parts.append((columns * stretch).T.groupby(names, sort=False).sum().T.astype("float32"))
+    return pd.concat(parts)
+
+
+def _prepared(model, X: pd.DataFrame):
+    """Return the estimator at a pipeline's end, and what it is given, with the columns' names."""
+    with config_context(transform_output="pandas"):
+        while isinstance(model, Pipeline):
+            model, X = model[-1], model[:-1].transform(X)
+    return model, X.rename(columns=lambda name: str(name).rpartition("__")[2])
+
+
+def _linear(model, background: pd.DataFrame):
+    last, typical = _prepared(model, background)
+    coefficients = getattr(last, "coef_", None)
+    if np.shape(coefficients) != (1, typical.shape[1]) or not set(typical) <= set(background):
+        return None
+    mean = typical.mean()
+    return lambda X: (_prepared(model, X)[1] - mean) * coefficients[0]
+
+
+def _boosted(model, background: pd.DataFrame):
+    last, typical = _prepared(model, background.head(1))
+    kinds = GradientBoostingClassifier, HistGradientBoostingClassifier
+    if not isinstance(last, kinds) or not set(typical) <= set(background):
+        return None
+    with warnings.catch_warnings():  # it complains of a missing widget for its progress bars
+        warnings.simplefilter("ignore")
+        from shap import TreeExplainer  # slow to import, and needed for these alone
+
+    trees = TreeExplainer(last)
+
+    def explain(X: pd.DataFrame) -> pd.DataFrame:
+        given = _prepared(model, X)[1].astype(float)
+        return pd.DataFrame(trees.shap_values(given.to_numpy()), X.index, given.columns)
+
+    return explain
+
+
+def _sampled(model, background: pd.DataFrame, rng: np.random.Generator):
+    sample = background.sample(min(len(background), 1000), random_state=int(rng.integers(2**31)))
+
+    def odds(X: pd.DataFrame) -> np.ndarray:
+        return log_odds(model.predict_proba(X)[:, 1])
+
+    def read(names: list[str]) -> bool:
+        turned = sample[names].iloc[::-1].set_axis(sample.index)
+        return (odds(sample.assign(**turned)) != usual).any()
+
+    usual = odds(sample)
+    groups = [names for names in columns_by_topic(background.columns).values() if read(names)]
+
+    def explain(X: pd.DataFrame) -> pd.DataFrame:
+        given, total = X.reset_index(drop=True), pd.DataFrame(0.0, X.index, [g[0] for g in groups])
+        rounds = max(1, TRIALS // max(len(groups), 1))
+        for _ in range(rounds):
+            mixed = background.iloc[rng.integers(len(background), size=len(X))]
+            mixed = mixed.reset_index(drop=True)
+            before = odds(mixed)
+            for place in rng.permutation(len(groups)):
+                mixed[groups[place]] = given[groups[place]]
+                after = odds(mixed)
+                total[groups[place][0]] += (after - before) / rounds
+                before = after
+        return total
+
+    return explain
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+
+def reasons_in_words(frame: pd.DataFrame, by_topic: pd.DataFrame, log) -> pd.DataFrame:
     """Return each customer's strongest reasons for a raised risk, in words with numbers.
 
     Parameters
@@ -20,26 +250,25 @@ def reasons(frame: pd.DataFrame, by_topic: pd.DataFrame, log, *, most: int = 3) 
     frame : DataFrame
         Customers at a cut-off.
     by_topic : DataFrame
-        Of `cjlib.churn.importance.contributions`, same rows.
+        Of `contributions`, same rows.
     log : Log
-    most : int
 
     Returns
     -------
     DataFrame
-        reason_1, reason_2, …: strongest first; empty where nothing more raises the risk above that
+        reason_1 to reason_3: strongest first; empty where nothing more raises the risk above that
         of the average customer.
     """
     strength = by_topic.to_numpy()
-    order = np.argsort(-strength, axis=1, kind="stable")[:, :most]
+    order = np.argsort(-strength, axis=1, kind="stable")[:, :REASONS]
     raised = np.take_along_axis(strength, order, 1) > RAISES
-    texts = np.full((len(frame), most), "", dtype=object)
+    texts = np.full((len(frame), REASONS), "", dtype=object)
     usual = frame.median(numeric_only=True).add_prefix("usual_")
     for place, topic in enumerate(by_topic.columns):
         rows, ranks = np.nonzero((order == place) & raised)
         if len(rows):
             texts[rows, ranks] = in_words(topic, frame.iloc[rows], usual, log)
-    names = [f"reason_{rank + 1}" for rank in range(most)]
+    names = [f"reason_{rank + 1}" for rank in range(REASONS)]
     return pd.DataFrame(texts, frame.index, names)
 
 

@@ -60,11 +60,10 @@ def main(customers: int = 1_000_000, events: int = 10_000_000) -> None:
         begun = clock("scores", begun)
         because = churn.contributions(final, now, known)
         begun = clock("contributions", begun)
-        why = churn.reasons(samples.now, because, log)
-        begun = clock("reasons in words", begun)
-        actions = churn.action_list(samples, score, why, share=0.2, hold_out=0.1)
+        options = {"hold_out": 0.1, "longest_silence": 2.0}
+        actions = churn.action_list(samples, score, because, 0.2, **options)
         churn.at_risk(actions, samples, tested.probability)
-        clock("action list", begun)
+        clock("action list with reasons in words", begun)
         clock(f"in all, {len(actions):,} customers", start)
 
 
