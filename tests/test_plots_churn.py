@@ -12,8 +12,6 @@ from cjlib import plots
 from cjlib.churn.evaluation import calibration, gains
 from cjlib.churn.profit import profit_curve
 
-# seaborn's objects still pass a keyword that pandas 3 gives up
-pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword:pandas.errors.Pandas4Warning")
 RNG = np.random.default_rng(1)
 P = RNG.random(500)
 CHURNED = RNG.random(500) < P

@@ -66,7 +66,6 @@ def test_transition_pictures_leave_out_states_nobody_meets():
     assert not axes[0, 1].get_visible()
 
 
-@pytest.mark.filterwarnings("ignore:The copy keyword:pandas.errors.Pandas4Warning")  # seaborn's
 def test_outcome_panels_leave_out_what_is_not_known():
     figures = {"value": [1.0, 2.0, 3.0], "conversion": np.nan, "churn": [0.1, np.nan, np.nan]}
     rows = pd.DataFrame({"view": ["x", "x", "y"], "segment": ["a", "b", "c"], **figures})

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import kind_of, shortened
-from cjlib.plots.style import ACCENT, SEQUENTIAL, percent_axis, thousands_axis
+from cjlib.plots.style import ACCENT, SEQUENTIAL, percent_axis, points_axis, thousands_axis
 
 Label = Callable[[str], str]
 
@@ -33,8 +33,10 @@ def legend_below(ax: Axes, columns: int = 2) -> None:
 def format_axis(axis, name: str) -> None:
     """Show an axis's figures in the form of the column `name`: shares in percent, money grouped."""
     kind = kind_of(name)
-    if kind in ("share", "points"):
+    if kind == "share":
         percent_axis(axis)
+    elif kind == "points":
+        points_axis(axis)
     elif kind in ("money", "number"):
         thousands_axis(axis)
 

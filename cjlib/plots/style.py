@@ -75,6 +75,12 @@ def percent_axis(axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
 
 
+def points_axis(axis) -> None:
+    """Show an axis of differences of shares (-1 to 1) in points, each with its sign."""
+    axis.set_major_formatter(FuncFormatter(lambda gap, _: f"{100 * gap:+.4g}" if gap else "0"))
+    axis.set_label_text("points")
+
+
 def thousands_axis(axis) -> None:
     """Show an axis of counts with thin separators (12,000)."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
