@@ -95,32 +95,20 @@ def check(dataset: str, source: str, as_of: str) -> None:
 )
 def new(log: Path, out: Path | None) -> None:
     """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
-    from cjlib.drafts.draft import draft_dataset
+    from cjlib.drafts.draft import dataset_name, draft_dataset, unsure
 
-    if out:
-        _refuse_to_overwrite(out)
-    folder = out.parent if out else _data_folder()
-    name = out.stem if out else ""
+    out = out or _data_folder() / f"{dataset_name(log)}.yml"
+    if out.exists():
+        raise ParameterError(f"{_short(out)} is there already; write elsewhere with --out FILE.")
     with watch() as progress:
-        draft = draft_dataset(log, name=name, folder=folder.absolute(), progress=progress.step)
-    if out is None:
-        import yaml
-
-        out = folder / f"{yaml.safe_load(draft.text)['name']}.yml"
-        _refuse_to_overwrite(out)
+        draft = draft_dataset(log, out.absolute(), progress.step)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(draft.text, encoding="utf-8")
+    out.write_text(draft, encoding="utf-8")
     click.echo(_short(out))
-    if draft.unsure:
-        click.echo(f"Settle {len(draft.unsure)} lines marked # CHECK in it:", err=True)
-        for line in draft.unsure:
-            click.echo(f"  {line}", err=True)
+    click.echo(f"Settle {len(unsure(draft))} lines marked # CHECK in it:", err=True)
+    for line in unsure(draft):
+        click.echo(f"  {line}", err=True)
     click.echo(f"Then: cj check {_short(out)}", err=True)
-
-
-def _refuse_to_overwrite(file: Path) -> None:
-    if file.exists():
-        raise ParameterError(f"{_short(file)} is there already; write elsewhere with --out FILE.")
 
 
 @cli.command("list")

@@ -35,7 +35,7 @@ _FIELDS = {
     "p": r"[AaPp][Mm]",
     "z": r"(?:[Zz]|[+-]\d{2}:?\d{2})",
 }
-_ISO_PATTERN = (
+ISO_PATTERN = (
     r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
     r" ?(?:[Zz]|[+-]\d{2}(?::?\d{2})?)?$"
 )
@@ -110,7 +110,7 @@ def local_time(text: ir.StringValue, form: str) -> ir.TimestampValue:
         seconds = number.try_cast("float64") / EPOCHS[form]
         return seconds.floor().cast("int64").as_timestamp("s")
     if form == ISO:
-        date, clock = (text.re_extract(_ISO_PATTERN, group) for group in (1, 2))
+        date, clock = (text.re_extract(ISO_PATTERN, group) for group in (1, 2))
         return (date + " " + (clock == "").ifelse("00:00:00", clock)).try_cast("timestamp")
     pattern, parts = compile_format(form)
     iso = reduce(

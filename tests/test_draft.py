@@ -7,10 +7,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cjlib.dataset import load_dataset
-from cjlib.drafts.contents import decimal_mark, scale_of, time_formats
-from cjlib.drafts.draft import draft_dataset, flow, quoted
+from cjlib.drafts.columns import Content
+from cjlib.drafts.draft import draft_dataset, flow, quoted, unsure
 from cjlib.drafts.layout import find_layout
-from cjlib.drafts.names import columns_by_name, match, plain, purchases_among, stage_of, words
+from cjlib.drafts.names import columns_by_name, match, plain, purchases_among, words
 from cjlib.errors import CjlibError, ContractError, ParameterError
 from cjlib.log import open_log
 from cjlib.stages import load_stage_model
@@ -35,21 +35,22 @@ def spanish_rows(customers=12, events=SPANISH_EVENTS):
 
 @pytest.fixture
 def draft(tmp_path):
-    """Draft the dataset file of a log given as text or bytes; return it loaded and as Draft."""
+    """Draft the dataset file of a log given as text or bytes; return it loaded and as text."""
 
     def write(content, name="log.csv"):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        drafted = draft_dataset(path, folder=tmp_path)
-        (tmp_path / "drafted.yml").write_text(drafted.text, encoding="utf-8")
-        return load_dataset(tmp_path / "drafted.yml"), drafted
+        target = tmp_path / f"{path.name.split('.')[0]}.yml"
+        drafted = draft_dataset(path, target)
+        target.write_text(drafted, encoding="utf-8")
+        return load_dataset(target), drafted
 
     return write
 
 
 def check_of(drafted, start):
     """Return what a draft's line says to check; None where it is sure."""
-    line = next(line for line in drafted.text.splitlines() if line.strip().startswith(start))
+    line = next(line for line in drafted.splitlines() if line.strip().startswith(start))
     return line.partition("# CHECK: ")[2] or None
 
 
@@ -78,7 +79,7 @@ def test_spanish_log_is_understood(draft):
         "devolución": "post_sale",
     }
     assert dataset.journey.purchase == ["compra"]
-    assert "# 24 events" in drafted.text
+    assert "# 24 events" in drafted
     assert "zone" in check_of(drafted, "timestamp:")
 
 
@@ -102,7 +103,7 @@ def test_other_encodings_are_found(draft, encoding):
     dataset, drafted = draft(SPANISH.format(rows=spanish_rows()).encode(encoding))
     assert dataset.columns.sentiment.column == "valoración"
     assert "búsqueda" in dataset.touchpoints
-    assert ("encoding" in drafted.text) == (encoding != "utf-8-sig")
+    assert ("encoding" in drafted) == (encoding != "utf-8-sig")
 
 
 def test_bytes_damaged_here_and_there_do_not_change_the_encoding(draft):
@@ -115,7 +116,7 @@ def test_draft_passes_the_check_as_it_is(draft, tmp_path):
     rows = spanish_rows().replace("000;", ";").replace("004;03", "004;99")
     _, drafted = draft(SPANISH.format(rows=rows))
     assert "missing_customer_id" in check_of(drafted, "max_quarantined")
-    log = open_log(tmp_path / "drafted.yml")
+    log = open_log(tmp_path / "log.yml")
     assert log.rows["kept"] > 0
     assert sum(log.rows[part] for part in ("kept", "quarantined", "duplicates")) == log.rows["read"]
 
@@ -205,8 +206,8 @@ def test_parquet_log_is_drafted(tmp_path):
         }
     )
     frame.to_parquet(tmp_path / "log.parquet")
-    drafted = draft_dataset(tmp_path / "log.parquet")
-    (tmp_path / "own.yml").write_text(drafted.text)
+    drafted = draft_dataset(tmp_path / "log.parquet", tmp_path / "own.yml")
+    (tmp_path / "own.yml").write_text(drafted)
     dataset = load_dataset(tmp_path / "own.yml")
     assert dataset.columns.timestamp.column == "happened_at"
     assert dataset.columns.value.column == "amount"
@@ -218,27 +219,28 @@ def test_source_is_relative_to_where_the_dataset_file_goes(tmp_path):
     (tmp_path / "data").mkdir()
     path = tmp_path / "logs" / "my log.csv.gz"
     path.write_bytes(gzip.compress(SPANISH.format(rows=spanish_rows()).encode()))
-    drafted = draft_dataset(path, name="Mi tienda", folder=tmp_path / "data")
-    content = yaml.safe_load(drafted.text)
+    target = tmp_path / "data" / "Mi tienda.yml"
+    drafted = draft_dataset(path, target)
+    content = yaml.safe_load(drafted)
     assert content["source"] == "../logs/my log.csv.gz"
     assert content["name"] == "mi_tienda"
-    target = tmp_path / "data" / "own.yml"
-    target.write_text(drafted.text, encoding="utf-8")
+    target.write_text(drafted, encoding="utf-8")
     assert open_log(target).rows["kept"] == 144
 
 
 def test_same_log_gives_the_same_draft(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(SPANISH.format(rows=spanish_rows()), encoding="utf-8")
-    assert draft_dataset(path) == draft_dataset(path)
+    target = tmp_path / "log.yml"
+    assert draft_dataset(path, target) == draft_dataset(path, target)
 
 
 def test_what_is_unsure_names_its_line(draft):
     _, drafted = draft(SPANISH.format(rows=spanish_rows()))
-    lines = drafted.text.splitlines()
-    assert len(drafted.unsure) == drafted.text.count("# CHECK: ") > 0
-    for unsure in drafted.unsure:
-        number = int(unsure.split(":")[0].removeprefix("line "))
+    lines = drafted.splitlines()
+    assert len(unsure(drafted)) == drafted.count("# CHECK: ") > 0
+    for line in unsure(drafted):
+        number = int(line.split(":")[0].removeprefix("line "))
         assert "# CHECK: " in lines[number - 1]
 
 
@@ -274,8 +276,8 @@ def test_hostile_text_stays_text(tmp_path):
         }
     )
     frame.to_csv(tmp_path / "log.csv", index=False)
-    drafted = draft_dataset(tmp_path / "log.csv", name="x: y\n- z", folder=tmp_path)
-    (tmp_path / "own.yml").write_text(drafted.text, encoding="utf-8")
+    drafted = draft_dataset(tmp_path / "log.csv", tmp_path / "x: y\n- z.yml")
+    (tmp_path / "own.yml").write_text(drafted, encoding="utf-8")
     dataset = load_dataset(tmp_path / "own.yml")
     assert dataset.columns.customer_id == "user: id # ["
     assert set(dataset.touchpoints) <= set(NASTY)
@@ -304,7 +306,7 @@ def test_any_text_is_one_scalar_on_one_line(text):
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("gone.csv", None, ParameterError, "there is no file"),
+        ("gone.csv", None, ParameterError, "is not there"),
         ("log.xlsx", b"PK\x03\x04", ParameterError, "ending"),
         ("log.csv", b"PK\x03\x04 not a table", ParameterError, "workbook"),
         ("log.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), ParameterError, "rename"),
@@ -327,16 +329,16 @@ def test_what_is_no_log_is_refused_with_place_and_remedy(tmp_path, name, content
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(error, match=message) as caught:
-        draft_dataset(path)
+        draft_dataset(path, tmp_path / "own.yml")
     assert name in str(caught.value)
 
 
 def test_folder_and_empty_parquet_are_refused(tmp_path):
     with pytest.raises(ParameterError, match="is a folder"):
-        draft_dataset(tmp_path)
+        draft_dataset(tmp_path, tmp_path / "own.yml")
     pd.DataFrame({"user": [], "date": []}).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(ContractError, match="no rows"):
-        draft_dataset(tmp_path / "x.parquet")
+        draft_dataset(tmp_path / "x.parquet", tmp_path / "own.yml")
 
 
 @pytest.mark.slow
@@ -355,10 +357,10 @@ def test_mutated_logs_end_in_a_loadable_draft_or_a_clear_error(tmp_path, data):
     path = tmp_path / "log.csv"
     path.write_bytes(bytes(content))
     try:
-        drafted = draft_dataset(path, folder=tmp_path)
+        drafted = draft_dataset(path, tmp_path / "own.yml")
     except CjlibError:
         return
-    (tmp_path / "own.yml").write_text(drafted.text, encoding="utf-8")
+    (tmp_path / "own.yml").write_text(drafted, encoding="utf-8")
     load_dataset(tmp_path / "own.yml")
 
 
@@ -401,7 +403,7 @@ def test_column_is_found_by_its_name(meaning, names, best):
     ],
 )
 def test_touchpoint_gets_a_stage_by_its_words(touchpoint, stage):
-    assert stage_of(touchpoint) == stage
+    assert match(touchpoint, words()["stages"]) == stage
 
 
 def test_word_lists_name_stages_that_exist_and_plain_words_only():
@@ -446,17 +448,17 @@ def test_longer_word_decides():
     ],
 )
 def test_time_formats_are_told_by_their_values(values, expected):
-    assert time_formats(values) == expected
+    assert Content(values).formats == expected
 
 
 def test_mixed_times_are_covered_by_several_formats(draft):
     values = ["13/05/2024"] * 5 + ["2024-05-13"] * 5
-    assert set(time_formats(values)) == {"%d/%m/%Y", "%Y-%m-%d"}
+    assert set(Content(values).formats) == {"%d/%m/%Y", "%Y-%m-%d"}
     rows = "".join(f"c{n},{value},view\n" for n, value in enumerate(values))
     dataset, drafted = draft("user,time,event\n" + rows)
     assert set(dataset.columns.timestamp.format) == {"%d/%m/%Y", "%Y-%m-%d"}
     assert "several forms of time" in check_of(drafted, "timestamp:")
-    assert time_formats(["red", "blue"]) == []
+    assert Content(["red", "blue"]).formats == []
 
 
 @pytest.mark.parametrize(
@@ -464,7 +466,7 @@ def test_mixed_times_are_covered_by_several_formats(draft):
     [(["1", "2.5", "-3"], "."), (["1.234,50", "3,1"], ","), (["1", "x"], None), ([], None)],
 )
 def test_decimal_mark_is_told_by_the_numbers(values, mark):
-    assert decimal_mark(values) == mark
+    assert Content(values).decimal == mark
 
 
 @pytest.mark.parametrize(
@@ -480,7 +482,7 @@ def test_decimal_mark_is_told_by_the_numbers(values, mark):
     ],
 )
 def test_scale_is_told_by_the_numbers(numbers, scale, plainly):
-    assert scale_of([str(number) for number in numbers]) == (scale, plainly)
+    assert Content([str(number) for number in numbers]).scale == (scale, plainly)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -496,8 +498,8 @@ def test_delimiter_is_told_by_the_rows(tmp_path, delimiter):
 
 
 def shared_draft(path: Path, tmp_path):
-    drafted = draft_dataset(path, folder=tmp_path)
-    (tmp_path / "own.yml").write_text(drafted.text, encoding="utf-8")
+    drafted = draft_dataset(path, tmp_path / "own.yml")
+    (tmp_path / "own.yml").write_text(drafted, encoding="utf-8")
     return load_dataset(tmp_path / "own.yml"), drafted
 
 
@@ -573,6 +575,6 @@ def test_each_step_of_a_draft_is_told(tmp_path):
     rows = [f"c{i % 9},2024-0{1 + i % 9}-03 10:00,{i}" for i in range(60)]
     path.write_text("\n".join(["customer,date,amount", *rows]))
     told = []
-    draft_dataset(path, progress=told.append)
+    draft_dataset(path, tmp_path / "own.yml", told.append)
     assert told[0] == "reading the log"
     assert told[-1] == "trying the draft on the log"

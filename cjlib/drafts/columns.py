@@ -1,19 +1,118 @@
 """Which column of an undescribed log holds what: names propose, content decides."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 
 import ibis.expr.types as ir
+import pandas as pd
 
 from cjlib.dataset_file import Columns, Quality
-from cjlib.drafts.contents import Content, scale_of
 from cjlib.drafts.names import columns_by_name, currency_in, feeling, parts, words
 from cjlib.errors import ContractError
+from cjlib.reading.events import NUMBER
 from cjlib.reading.sources import OWN
-from cjlib.timestamps import read_time
+from cjlib.timestamps import EPOCHS, ISO_PATTERN, read_time
 
 SAMPLE = 3_000  # rows looked at to learn what a column holds
+MOSTLY = 0.9  # share of a column's values that must fit a guess at its content
+CONSTANT = "purchase"  # the one touchpoint of a log that has no column for it
 MISSING = ("", *Quality().missing)
+DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y",
+         "%d.%m.%Y", "%m.%d.%Y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y")  # fmt: skip
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+FORMATS = (*EPOCHS, *map("".join, product(DATES, CLOCKS)), "%Y-%m-%d %H:%M:%S UTC")
+NUMBERS = {".": NUMBER, ",": r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+"}  # by their decimal mark
+SCALES = ((1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a sample of a column holds, empty cells left out.
+
+    Attributes
+    ----------
+    cells : list of str
+        Those that are not empty.
+    total : int
+        About how many different values the whole column has.
+    """
+
+    cells: list[str]
+    total: int = 0
+
+    @cached_property
+    def distinct(self) -> pd.Series:
+        """Values that differ, sorted."""
+        return pd.Series(sorted(set(self.cells)), dtype=str)
+
+    @cached_property
+    def formats(self) -> list[str]:
+        """Time formats that together fit nearly all values, each at least 5 % of them; or none.
+
+        A single ``""`` stands for ISO 8601. Where the month could come first too, the day does.
+        """
+        rest = some = _spread(self.distinct, 500)
+        if some.str.fullmatch(ISO_PATTERN).sum() >= max(MOSTLY * len(some), 1):
+            return [""]
+        few = _spread(some, 20)  # spares most formats the rest
+        likely = [form for form in FORMATS if _fits(form, few).any()]
+        chosen = []
+        while len(rest) > (1 - MOSTLY) * len(some):
+            fits = {form: _fits(form, rest) for form in likely}
+            best = max(likely, key=lambda form: fits[form].sum(), default=None)
+            if best is None or fits[best].sum() < 0.05 * len(some):
+                return []
+            chosen, rest = [*chosen, best], rest[~fits[best]]
+        return chosen
+
+    @cached_property
+    def decimal(self) -> str | None:
+        """Decimal mark, ``"."`` or ``","``; None where the values are no numbers."""
+        texts = pd.Series(self.cells, dtype=str)
+        read = {mark: texts.str.fullmatch(pattern).sum() for mark, pattern in NUMBERS.items()}
+        if texts.empty or sum(read.values()) < MOSTLY * len(texts):
+            return None
+        return "," if read[","] else "."
+
+    @property
+    def scale(self) -> tuple[tuple[float, float], bool]:
+        """The scale that numbers of feeling probably come from, and whether that is plain.
+
+        Dirt must not widen the scale: it is the narrowest that holds 97 % of the numbers.
+        """
+        numbers = pd.to_numeric(pd.Series(self.cells), errors="coerce")
+        low, high = numbers.quantile([0.015, 0.985], interpolation="nearest")
+        if low >= -1 and high <= 1:
+            return ((-1, 1), True) if low < 0 else ((0, 1), False)
+        for scale in SCALES:
+            if scale[0] <= low and high <= scale[1]:
+                return scale, (low, high) == scale
+        return (math.floor(low), math.ceil(high)), False
+
+    def is_labels(self, most: int) -> bool:
+        """Return whether there are few different values, and no numbers or times."""
+        few = 0 < len(self.distinct) <= most
+        return few and self.decimal is None and not self.formats
+
+    def reads_as(self, form: str) -> int:
+        """Return how many of the different values a time format fits."""
+        return _fits(form, self.distinct).sum()
+
+
+def _spread(values: pd.Series, most: int) -> pd.Series:
+    return values[:: 1 + len(values) // most]
+
+
+def _fits(form: str, values: pd.Series) -> pd.Series:
+    if form in EPOCHS:
+        return values.str.fullmatch(r"\d{10}" if form == "epoch_s" else r"\d{13}")
+    read = pd.to_datetime(values, format=form, errors="coerce").notna()
+    if form.startswith("%Y%m%d"):  # any seven digits could be read so
+        read &= values.str.match(r"(19|20)\d{6}\b")
+    return read
 
 
 @dataclass
@@ -23,7 +122,8 @@ class Column:
     Attributes
     ----------
     name : str
-        The source's name for it.
+        The source's name for it; empty where the source has no such column.
+    content : Content
     options : dict
         Further keys of the dataset file, such as ``format`` or ``scale``.
     checks : dict of str to list of str
@@ -31,13 +131,15 @@ class Column:
     """
 
     name: str
+    content: Content
     options: dict = field(default_factory=dict)
     checks: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def declared(self) -> str | dict:
         """What a dataset file says of it."""
-        return {"column": self.name} | self.options if self.options else self.name
+        named = {"column": self.name} if self.name else {}
+        return named | self.options if self.options else self.name
 
 
 class ColumnGuess:
@@ -52,23 +154,21 @@ class ColumnGuess:
 
     Attributes
     ----------
-    rows : int
-        Rows of the log.
-    contents : dict of str to Content
-        A sample of each column of the source.
     columns : dict of str to Column
         By meaning, in the order of a dataset file; each column has one meaning at most.
+    free : dict of str to Content
+        A sample of each column that has no meaning.
     """
 
     def __init__(self, raw: ir.Table, place: str):
         self.raw, self.place = raw, place
         self.rows = int(raw.count().execute())
-        self.contents = self._sample()
-        self.free = list(self.contents)
+        self.free = self._sample()
         found = {
             "timestamp": self._timestamp(),
             "customer_id": self._customer_id(),
-            "touchpoint": self._named("touchpoint", lambda content: content.is_labels(10_000)),
+            "touchpoint": self._named("touchpoint", lambda content: content.is_labels(10_000))
+            or Column("", Content([]), {"value": CONSTANT}, {"constant": []}),
             "event_id": self._named("event_id", self._tells_events_apart),
             "value": self._value(),
             "sentiment": self._sentiment(),
@@ -82,7 +182,9 @@ class ColumnGuess:
         sample = self.raw.filter(spread & self.raw._problem.isnull()).order_by("_row")
         sample = sample.select(*names).execute()
         if sample.empty:
-            raise ContractError(f"{self.place}: no line of it fits its header; is it a table?")
+            raise ContractError(
+                f"{self.place}: no rows, or none that fits its header; is it a table?"
+            )
         totals = self.raw.agg(**{name: self.raw[name].approx_nunique() for name in names}).execute()
         return {
             name: Content(
@@ -94,46 +196,38 @@ class ColumnGuess:
 
     def _named(self, meaning: str, fits: Callable[[Content], bool]) -> Column | None:
         """Take the column whose name says a meaning and whose content fits it, if there is one."""
-        names = columns_by_name(meaning, self.free)
-        names = [name for name in names if fits(self.contents[name])]
+        names = [name for name in columns_by_name(meaning, self.free) if fits(self.free[name])]
         if not names:
             return None
         return self._taken(names[0], {"another": names[1:]} if names[1:] else {})
 
     def _taken(self, name: str, checks: dict[str, list[str]]) -> Column:
-        self.free.remove(name)
-        return Column(name, checks=checks)
+        return Column(name, self.free.pop(name), checks=checks)
 
     def _tells_events_apart(self, content: Content) -> bool:
         return content.total > 0.9 * self.rows and not content.formats
 
-    # -- time -----------------------------------------------------------------------------------
-
     def _timestamp(self) -> Column:
         column = self._named("timestamp", lambda content: bool(content.formats))
         if not column:
-            times = [name for name in self.free if self.contents[name].formats]
+            times = [name for name, content in self.free.items() if content.formats]
             if not times:
                 raise ContractError(
                     f"{self.place}: no column holds times in a known form with four-digit years "
-                    f"(its columns: {', '.join(map(repr, self.free[:20]))}); write the dataset "
+                    f"(its columns: {', '.join(map(repr, [*self.free][:20]))}); write the dataset "
                     "file by hand, see data/README.md"
                 )
             column = self._taken(times[0], {"time": []})
-        formats = self.contents[column.name].formats
-        text = self.raw[column.name].strip().fill_null("")
+        formats = column.content.formats
         if len(formats) > 1:
             column.checks["formats"] = []
-        elif twin := _swapped(formats[0]):
-            read = [read_time(text, [form])[0].count() for form in (*formats, twin)]
-            here, there = self.raw.agg(here=read[0], there=read[1]).execute().iloc[0]
-            formats = [twin] if there > here else formats
-            if here == there:
-                column.checks["day_or_month"] = [twin]
+        twin = _swapped(formats[0])
+        if twin and column.content.reads_as(twin) == column.content.reads_as(formats[0]):
+            column.checks["day_or_month"] = [twin]
         formats = [form for form in formats if form]  # "" is ISO 8601, which needs no format
         if formats:
             column.options["format"] = formats[0] if len(formats) == 1 else formats
-        local, offset = read_time(text, formats)
+        local, offset = read_time(self.raw[column.name].strip().fill_null(""), formats)
         zoneless = local.notnull() & offset.isnull()
         if self.raw.agg(some=zoneless.any()).execute()["some"].iloc[0]:
             column.options["timezone"] = "UTC"
@@ -141,39 +235,33 @@ class ColumnGuess:
                 column.checks["zone"] = []
         return column
 
-    # -- who ------------------------------------------------------------------------------------
-
     def _customer_id(self) -> Column:
-        column = self._named("customer_id", lambda content: bool(content.values))
+        column = self._named("customer_id", lambda content: bool(content.cells))
         if not column:
             if not self.free:
                 raise ContractError(
                     f"{self.place}: has one column only; a log needs a customer and a time"
                 )
-            coming_back = [name for name in self.free if self._comes_back(self.contents[name])]
-            ids = [name for name in self.free if "id" in parts(name)]
-            likely = [name for name in coming_back if name in ids] or ids or coming_back
-            best = max(likely or self.free, key=lambda name: self.contents[name].total)
-            column = self._taken(best, {"customer": []})
-        content = self.contents[column.name]
+            column = self._taken(max(self.free, key=self._likelihood), {"customer": []})
+        content = column.content
         if content.total > 0.95 * self.rows > 20:
             column.checks["customer_or_event"] = []
-        if sum("@" in value for value in content.values) > 0.01 * len(content.values):
+        if sum("@" in cell for cell in content.cells) > 0.01 * len(content.cells):
             column.checks["mail"] = []
         return column
 
-    def _comes_back(self, content: Content) -> bool:
-        """Return whether values come back as customers do, and are no times or amounts."""
-        amounts = any("." in value or "," in value for value in content.values[:100])
-        often = 1.2 <= self.rows / max(content.total, 1) <= 2_000
-        return often and not content.formats and not (content.decimal and amounts)
-
-    # -- numbers and feelings -------------------------------------------------------------------
+    def _likelihood(self, name: str) -> tuple[bool, bool, int]:
+        """Return by what a customer's column is told where no name says so: ids that come back."""
+        content = self.free[name]
+        amounts = content.decimal and any("." in cell or "," in cell for cell in content.cells)
+        comes_back = 1.2 <= self.rows / max(content.total, 1) <= 2_000
+        comes_back = comes_back and not content.formats and not amounts
+        return "id" in parts(name), comes_back, content.total
 
     def _value(self) -> Column | None:
         column = self._named("value", lambda content: content.decimal is not None)
         if column:
-            if self.contents[column.name].decimal == ",":
+            if column.content.decimal == ",":
                 column.options["decimal"] = ","
             if parts(column.name) & {*words()["prices"]}:
                 column.checks["price"] = []
@@ -188,13 +276,12 @@ class ColumnGuess:
         column = self._named("sentiment", feels)
         if not column:
             return None
-        content = self.contents[column.name]
-        if content.decimal:
-            column.options["scale"], plainly = scale_of(content.values)
+        if column.content.decimal:
+            column.options["scale"], plainly = column.content.scale
             if not plainly:
                 column.checks["scale"] = []
             return column
-        feelings = {label: feeling(label) for label in content.distinct}
+        feelings = {label: feeling(label) for label in column.content.distinct}
         column.options["labels"] = {label: score or 0 for label, score in feelings.items()}
         if unknown := [label for label, score in feelings.items() if score is None]:
             column.checks["feelings"] = unknown

@@ -1,8 +1,8 @@
 """What form a log file has: its delimiter, encoding and header, found by looking at it."""
 
 import csv
-import gzip
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,8 +17,7 @@ from cjlib.reading.sources import CSV_ENDINGS, TORN, open_text
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200
-FOREIGN = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"PAR1")
-"""How archives, workbooks and Parquet begin."""
+NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")  # in archives, workbooks and Parquet
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,9 @@ def find_layout(path: Path) -> Layout:
     ContractError
         The file is empty or damaged.
     """
-    if path.is_dir():
-        raise ParameterError(f"{path} is a folder; name one file of it")
-    if not path.exists():
-        raise ParameterError(f"there is no file {path}; correct the path")
+    if not path.is_file():
+        what = "is a folder; name one file of it" if path.is_dir() else "is not there; correct it"
+        raise ParameterError(f"the path {path} {what}")
     endings = (*CSV_ENDINGS, ".parquet")
     if not path.name.lower().endswith(endings):
         raise ParameterError(
@@ -64,27 +62,16 @@ def find_layout(path: Path) -> Layout:
             f"Parquet, with one of the endings {', '.join(endings)}"
         )
     try:
-        return _of_parquet(path) if path.suffix.lower() == ".parquet" else _of_text(path)
+        if path.suffix.lower() == ".parquet":
+            return Layout(tuple(pq.read_schema(path).names))
+        return _of_text(path)
     except (*TORN, UnicodeError, csv.Error, pa.ArrowException) as error:
         raise ContractError(f"{path} is damaged: {error}; export the log again") from None
     except OSError as error:
         raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _of_parquet(path: Path) -> Layout:
-    with pq.ParquetFile(path) as file:
-        if file.metadata.num_rows == 0:
-            raise ContractError(f"{path} holds columns and no rows; export the log again")
-        return Layout(tuple(file.schema_arrow.names))
-
-
 def _of_text(path: Path) -> Layout:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        if file.read(4).startswith(FOREIGN):
-            raise ParameterError(
-                f"{path} is a workbook, an archive or Parquet under a name that says otherwise; "
-                "rename it, or save the table in it as CSV"
-            )
     with open_text(path, "utf-8") as stream:
         lines = list(islice(stream, SAMPLE_LINES))
         encoding = stream.encoding.removesuffix("-sig")
@@ -98,8 +85,11 @@ def _of_text(path: Path) -> Layout:
     lines = [line for line in lines if line.strip()]
     if not lines:
         raise ContractError(f"{path} is empty; export the log again, with a header line")
-    if any("\0" in line for line in lines[:2]):
-        raise ParameterError(f"{path} is no text; give a CSV or Parquet file")
+    if NO_TEXT.search("".join(lines[:2])):
+        raise ParameterError(
+            f"{path} is no text, but a workbook, an archive or Parquet under another name; "
+            "rename it, or save the table in it as CSV"
+        )
     delimiter = _delimiter(lines)
     first = [name.strip() for name in next(_rows(lines, delimiter))]
     data = [bool(cell) and not any(map(str.isalpha, cell)) for cell in first]
@@ -119,10 +109,7 @@ def _delimiter(lines: list[str]) -> str:
     """Return the delimiter that gives most rows as many fields, more than one, as the header."""
 
     def agreement(delimiter: str) -> tuple[float, int]:
-        try:
-            widths = [len(row) for row in _rows(lines, delimiter) if row]
-        except csv.Error:
-            return 0.0, 0
+        widths = [len(row) for row in _rows(lines, delimiter) if row]
         same = sum(width == widths[0] for width in widths) / len(widths)
         return (round(same, 1), widths[0]) if widths[0] > 1 else (0.0, 0)
 

@@ -82,11 +82,6 @@ def match(touchpoint: str, lists: dict[str, list[str]]) -> str | None:
     return max(found)[-1] if found else None
 
 
-def stage_of(touchpoint: str) -> str | None:
-    """Return the proposed stage of a touchpoint, None where no word fits."""
-    return match(touchpoint, words()["stages"])
-
-
 def purchases_among(touchpoints: Sequence[str]) -> list[str]:
     """Return those of the touchpoints on the purchase stage that stand for the purchase itself.
 

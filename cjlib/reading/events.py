@@ -19,13 +19,13 @@ WORDS = read_yaml(Path(__file__).parents[1] / "templates" / "rules.yml")
 RULES = WORDS["rules"]
 """What a row can break, each with what it says, in the order of checking."""
 
-_NUMBER = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)$"
+NUMBER = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)$"
 
 
 def _number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
     if decimal == ",":
         text = text.replace(".", "").replace(",", ".")
-    number = text.re_extract(_NUMBER, 1).try_cast("float64")
+    number = text.re_extract(NUMBER, 1).try_cast("float64")
     return (number.abs() < 1e300).ifelse(number, ibis.null("float64"))
 
 
