@@ -96,8 +96,9 @@ def check(dataset: str, source: str, as_of: str) -> None:
 def new(log: Path, out: Path | None) -> None:
     """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
     from cjlib.drafts.draft import dataset_name, draft_dataset, unsure
+    from cjlib.runs.plan import find_project
 
-    out = out or _data_folder() / f"{dataset_name(log)}.yml"
+    out = out or find_project() / "data" / f"{dataset_name(log)}.yml"
     if out.exists():
         raise ParameterError(f"{_short(out)} is there already; write elsewhere with --out FILE.")
     with watch() as progress:
@@ -116,7 +117,7 @@ def list_datasets() -> None:
     """List the datasets that can be named, with their latest reports."""
     from cjlib.dataset import find_datasets, load_dataset
     from cjlib.runs.plan import find_project
-    from cjlib.runs.publication import ReportFolder
+    from cjlib.runs.run import ReportFolder
 
     found = find_datasets()
     if not found:
@@ -130,16 +131,7 @@ def list_datasets() -> None:
             continue
         reports = ReportFolder(find_project() / "reports" / dataset.name)
         latest = reports.latest() or "no report yet"
-        click.echo(f"{name:<{width}}  {dataset.title or dataset.name} ({latest})")
-
-
-def _data_folder() -> Path:
-    from cjlib.runs.plan import find_project
-
-    try:
-        return find_project() / "data"
-    except ParameterError:
-        return Path()
+        click.echo(f"{name:<{width}}  {dataset.title} ({latest})")
 
 
 def watch() -> contextlib.closing[Progress]:

@@ -85,6 +85,7 @@ def load_dataset(
         content["source"] = str(Path(source).expanduser().absolute())
     content |= {key: value for key, value in (("as_of", as_of), ("language", language)) if value}
     stages = load_stage_model(content.get("stage_model", "five_phases"), base=path.parent)
+    content["title"] = content.get("title") or content.get("name", "")
     content |= {"path": path.resolve(), "folder": folder, "stages": stages}
     return validated(Dataset, content, path)
 

@@ -15,7 +15,7 @@ def notebook(source, tags=("parameters",)):
 
 
 def test_names_and_defaults_are_read():
-    source = 'dataset = "demo"  # a name\norder: int = 2  # steps\nx = -1.5\nb = True\n'
+    source = 'dataset = "demo"  # a name\norder = 2  # steps\nx = -1.5\nb = True\n'
     assert declared(notebook(source)) == {"dataset": "demo", "order": 2, "x": -1.5, "b": True}
 
 
@@ -24,7 +24,8 @@ def test_a_notebook_without_the_tag_declares_nothing():
 
 
 @pytest.mark.parametrize(
-    "source", ["import os", "x = f()", "x = [1]", "x = y = 1", "x = None", "x: int"]
+    "source",
+    ["import os", "x = f()", "x = [1]", "x = y = 1", "x, y = 1, 2", "x = None", "x: int = 1"],
 )
 def test_only_single_literals_can_be_declared(source):
     with pytest.raises(ParameterError):

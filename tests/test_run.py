@@ -16,8 +16,7 @@ import pytest
 from cjlib.answers import MARK
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
 from cjlib.runs.plan import Request
-from cjlib.runs.publication import ReportFolder
-from cjlib.runs.run import NotebookError, report
+from cjlib.runs.run import NotebookError, ReportFolder, report
 from cjlib.tables import TABLES
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"

@@ -24,9 +24,8 @@ from cjlib.forms import figure
 from cjlib.log import Log
 from cjlib.runs.execution import Outcome
 from cjlib.runs.index_page import index_html
-from cjlib.runs.pages import describe, to_html
+from cjlib.runs.pages import describe, reason_left_out, to_html
 from cjlib.runs.plan import Plan
-from cjlib.runs.unanswered import reason_left_out
 from cjlib.tables import TABLES, write_table
 
 _NAMED_PACKAGES = [
@@ -47,9 +46,7 @@ def verify(folder: Path, notebook: str) -> list[str]:
             if output.output_type == "error":
                 problems.append(f"Cell [{cell.execution_count}] shows a {output.ename}.")
         for table in promised_tables(cell.source):
-            missing = _missing_files(folder, table)
-            problems += [f"{file} is missing." for file in missing if not reason_left_out(cell)]
-            problems += [] if missing else _missing_columns(folder, table)
+            problems += [] if reason_left_out(cell) else _lacks(folder / "tables", table)
     return problems
 
 
@@ -70,13 +67,12 @@ def promised_tables(source: str) -> list[str]:
     ]
 
 
-def _missing_files(folder: Path, table: str) -> list[str]:
-    files = [f"tables/{table}.parquet", f"tables/{table}.csv"]
-    return [file for file in files if not (folder / file).is_file()]
-
-
-def _missing_columns(folder: Path, table: str) -> list[str]:
-    there = pyarrow.parquet.read_schema(folder / f"tables/{table}.parquet").names
+def _lacks(folder: Path, table: str) -> list[str]:
+    files = [f"{table}.parquet", f"{table}.csv"]
+    missing = [f"tables/{file} is missing." for file in files if not (folder / file).is_file()]
+    if missing:
+        return missing
+    there = pyarrow.parquet.read_schema(folder / files[0]).names
     missing = [column for column in TABLES.get(table, []) if column not in there]
     return [f"tables/{table}.parquet lacks {', '.join(missing)}."] if missing else []
 
@@ -107,11 +103,14 @@ def complete(
         In the order of the report.
     """
     notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb") for outcome in outcomes}
-    for table in [name for each in notebooks.values() for name in _left_out_tables(each)]:
-        if _missing_files(folder, table):
+    left_out = [
+        cell for each in notebooks.values() for cell in _code(each) if reason_left_out(cell)
+    ]
+    for table in [name for cell in left_out for name in promised_tables(cell.source)]:
+        if not (folder / "tables" / f"{table}.parquet").exists():
             write_table(pd.DataFrame(columns=TABLES[table]), folder / "tables", table)
     pages = [describe(name, notebook) for name, notebook in notebooks.items()]
-    facts = {"dataset": _title(log), "as_of": figure("date", log.as_of), "run_id": run_id}
+    facts = {"dataset": log.dataset.title, "as_of": figure("date", log.as_of), "run_id": run_id}
     for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
         content = to_html(notebooks[page.name], page, {**facts, "previous": before, "next": after})
         (folder / page.file).write_text(content, encoding="utf-8")
@@ -146,11 +145,6 @@ def tidy(path: Path) -> NotebookNode:
     return notebook
 
 
-def _left_out_tables(notebook: NotebookNode) -> list[str]:
-    left = [cell for cell in _code(notebook) if reason_left_out(cell)]
-    return [table for cell in left for table in promised_tables(cell.source)]
-
-
 def _merge_findings(folder: Path, notebooks: list[str]) -> list[dict]:
     """Return the findings of all notebooks in their order, and remove the single files."""
     files = [folder / "findings" / f"{name}.json" for name in notebooks]
@@ -168,10 +162,6 @@ def _tables(folder: Path) -> list[dict]:
     return described
 
 
-def _title(log: Log) -> str:
-    return log.dataset.title or log.dataset.name
-
-
 def _manifest(
     folder: Path,
     log: Log,
@@ -184,7 +174,7 @@ def _manifest(
     return {
         "run_id": run_id,
         "dataset": log.dataset.name,
-        "title": _title(log),
+        "title": log.dataset.title,
         "as_of": log.as_of.isoformat(),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -81,17 +81,12 @@ def pick_notebooks(folder: Path, only: Iterable[str]) -> list[Path]:
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     picked = []
     for wanted in only:
-        called = [path for path in notebooks if _is_called(path, wanted)]
+        called = [path for path in notebooks if wanted in (path.stem[:2], path.stem)]
         if not called:
             names = ", ".join(path.stem for path in notebooks)
             raise ParameterError(f"--only {wanted}: no such notebook. There are: {names}.")
         picked += called
     return sorted(set(picked)) or notebooks
-
-
-def _is_called(path: Path, wanted: str) -> bool:
-    number, _, name = path.stem.partition("_")
-    return wanted.removesuffix(".ipynb") in (path.stem, name, number, number.lstrip("0"))
 
 
 def _found_from(folder: Path, dataset: str) -> str:
@@ -121,14 +116,9 @@ def declared(notebook: NotebookNode) -> dict[str, Value]:
     found = {}
     for statement in ast.parse(tagged[0].source).body if tagged else []:
         try:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    default = ast.literal_eval(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    default = ast.literal_eval(value)
-                case _:
-                    default = None
-        except ValueError:
+            [target], default = statement.targets, ast.literal_eval(statement.value)
+            name = target.id
+        except (AttributeError, ValueError):
             default = None
         if not isinstance(default, Value):
             raise ParameterError(

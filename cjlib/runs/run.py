@@ -1,25 +1,37 @@
 """A whole run: lock, execute in a scratch folder, verify, make pages, look for ids, publish.
 
-Nothing gets a published name before everything else has succeeded, and then all of it at once.
+``reports/<dataset>/`` holds complete runs under their ids, ``latest`` pointing at the newest,
+failed runs as ``failed-<run_id>``, and, while a run is under way, its scratch folder. Whatever has
+a published name got it by one rename of a finished folder, after everything else has succeeded: no
+reader and no crash ever sees a half of it.
 """
 
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from cjlib import errors
 from cjlib.dataset import load_dataset
-from cjlib.errors import CjlibError, ContractError
+from cjlib.errors import CjlibError, ContractError, LockedError
 from cjlib.log import Log, open_log
 from cjlib.runs.assembly import complete, verify
 from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.index_page import error_html
 from cjlib.runs.plan import Plan, Request, find_project, make_plan
 from cjlib.runs.privacy import check
-from cjlib.runs.publication import ReportFolder, new_run_id
 from cjlib.tables import without_ids, write_table
+
+_RUN_ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
+_KEPT_FAILURES = 10
 
 
 class NotebookError(CjlibError):
@@ -65,16 +77,11 @@ def report(request: Request, progress: Progress | None = None) -> Published:
     name = load_dataset(**plan.log).name
     reports = ReportFolder((request.out or home / "reports").absolute() / name)
     with reports.locked():
-        run_id = new_run_id()
-        try:
-            return _run(request, plan, reports, run_id, progress or Progress())
-        finally:
-            reports.drop(run_id)
+        return _run(request, plan, reports, progress or Progress())
 
 
-def _run(
-    request: Request, plan: Plan, reports: ReportFolder, run_id: str, progress: Progress
-) -> Published:
+def _run(request: Request, plan: Plan, reports: "ReportFolder", progress: Progress) -> Published:
+    run_id = new_run_id()
     scratch = reports.scratch(run_id)
     started = datetime.now(UTC)
     progress.step("preparing the log")
@@ -126,19 +133,18 @@ def _run(
 
 def _keep_quarantine(error: ContractError, plan: Plan, scratch: Path) -> None:
     """Write what a reader needs to see why the data broke the contract."""
-    tables = {"quality": error.quality}
-    tables["quarantine"] = pd.read_parquet(error.folder / "quarantine.parquet")
-    hashed = load_dataset(**plan.log).privacy.customer_ids == "hash"
-    for name, table in tables.items():
-        write_table(without_ids(name, table) if hashed else table, scratch / "tables", name)
+    quarantine = pd.read_parquet(error.folder / "quarantine.parquet")
+    if load_dataset(**plan.log).privacy.customer_ids == "hash":
+        quarantine = without_ids("quarantine", quarantine)
+    write_table(error.quality, scratch / "tables", "quality")
+    write_table(quarantine, scratch / "tables", "quarantine")
 
 
 def _set_aside(
-    failures: list[Outcome], log: Log, reports: ReportFolder, run_id: str, scratch: Path
+    failures: list[Outcome], log: Log, reports: "ReportFolder", run_id: str, scratch: Path
 ) -> NotebookError:
     """Keep a failed run apart with a page that says why, and return the error to raise."""
-    title = log.dataset.title or log.dataset.name
-    page = error_html(title, run_id, failures)
+    page = error_html(log.dataset.title, run_id, failures)
     (scratch / "index.html").write_text(page, encoding="utf-8")
     place = reports.set_aside(run_id)
     lines = [
@@ -162,3 +168,123 @@ def _known_texts(plan: Plan, log: Log, run_id: str) -> str:
             run_id,
         ]
     )
+
+
+# -- the folder of a dataset's reports -------------------------------------------------------------
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by the time it was made: UTC to the millisecond, and a suffix."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{os.urandom(2).hex()}"
+
+
+class ReportFolder:
+    """The reports of one dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        ``reports/<dataset>``; made when first locked.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one run; only then may anything below be called.
+
+        Raises
+        ------
+        LockedError
+            At once, if another run holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(self.folder / ".lock", timeout=0).acquire()
+        except Timeout:
+            raise LockedError(
+                f"Another run of this dataset is under way (it holds {self.folder / '.lock'}). "
+                "Try again when it has ended."
+            ) from None
+        with lock:
+            self._sweep()
+            try:
+                yield
+            finally:
+                self._sweep()
+
+    def scratch(self, run_id: str) -> Path:
+        """Make and return the folder in which a run works, on the file system of the reports."""
+        folder = self.folder / f".scratch-{run_id}"
+        folder.mkdir()
+        return folder
+
+    def publish(self, run_id: str) -> Path:
+        """Give a finished scratch folder its published name, and return it."""
+        target = self.folder / run_id
+        os.rename(self.folder / f".scratch-{run_id}", target)
+        return target
+
+    def set_aside(self, run_id: str) -> Path:
+        """Keep what a failed run left, readable by its owner alone: nobody checked it for ids."""
+        target = self.folder / f"failed-{run_id}"
+        scratch = self.folder / f".scratch-{run_id}"
+        scratch.chmod(0o700)
+        os.rename(scratch, target)
+        for old in sorted(self.folder.glob("failed-*"))[:-_KEPT_FAILURES]:
+            self._remove(old)
+        return target
+
+    def point_latest(self, run_id: str) -> bool:
+        """Let ``latest`` point at a complete run, unless it points at a newer one.
+
+        Newer is the report of the later moment (as_of); of two reports of one moment, the later
+        run.
+
+        Returns
+        -------
+        bool
+            Whether ``latest`` points at the run now.
+        """
+        current = self.latest()
+        if current and self._moment(current) > self._moment(run_id):
+            return False
+        link = self.folder / f".latest-{run_id}"
+        link.symlink_to(run_id, target_is_directory=True)
+        os.replace(link, self.folder / "latest")
+        return True
+
+    def latest(self) -> str:
+        """Return the id of the run that ``latest`` points at, or nothing."""
+        link = self.folder / "latest"
+        run_id = os.readlink(link) if link.is_symlink() else ""
+        return run_id if (self.folder / run_id / "manifest.json").is_file() else ""
+
+    def runs(self) -> list[str]:
+        """Return the ids of the complete runs, oldest first."""
+        return sorted(path.name for path in self.folder.glob("*") if _RUN_ID.fullmatch(path.name))
+
+    def prune(self, keep: int) -> None:
+        """Remove complete runs but the newest `keep` and the one ``latest`` points at."""
+        for run_id in self.runs()[:-keep]:
+            if run_id != self.latest():
+                self._remove(self.folder / run_id)
+
+    def _moment(self, run_id: str) -> tuple[str, str]:
+        manifest = json.loads((self.folder / run_id / "manifest.json").read_text(encoding="utf-8"))
+        return manifest["as_of"], run_id
+
+    def _remove(self, path: Path) -> None:
+        """Take a folder's name away before its content, so that no half of it is ever seen."""
+        doomed = path.with_name(f".scratch-{path.name}")
+        os.rename(path, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what this run or a dead one left; the lock says that no other one owns it."""
+        for path in self.folder.glob(".scratch-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".latest-*"):
+            path.unlink(missing_ok=True)
