@@ -114,10 +114,8 @@ def new(log: Path, out: Path | None) -> None:
 
 @cli.command("list")
 def list_datasets() -> None:
-    """List the datasets that can be named, with their latest reports."""
+    """List the datasets that can be named."""
     from cjlib.dataset import find_datasets, load_dataset
-    from cjlib.runs.plan import find_project
-    from cjlib.runs.run import ReportFolder
 
     found = find_datasets()
     if not found:
@@ -125,13 +123,9 @@ def list_datasets() -> None:
     width = max(map(len, found), default=0)
     for name, path in found.items():
         try:
-            dataset = load_dataset(path)
+            click.echo(f"{name:<{width}}  {load_dataset(path).title}")
         except CjlibError as error:
             click.echo(f"{name:<{width}}  not valid: {error}")
-            continue
-        reports = ReportFolder(find_project() / "reports" / dataset.name)
-        latest = reports.latest() or "no report yet"
-        click.echo(f"{name:<{width}}  {dataset.title} ({latest})")
 
 
 def watch() -> contextlib.closing[Progress]:

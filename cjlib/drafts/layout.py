@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cjlib.errors import ContractError, ParameterError
-from cjlib.reading.csv_records import is_clean
+from cjlib.reading.csv_tables import is_clean
 from cjlib.reading.sources import CSV_ENDINGS, TORN, open_text
 
 DELIMITERS = (",", ";", "\t", "|")

@@ -1,11 +1,12 @@
 """CSV text as Arrow tables: plain stretches read by Arrow, all others record by record.
 
 Both ways give the same rows; Arrow's is some ten times faster. A stretch is plain when no quote,
-NUL or undecodable byte stands in it and no line is blank, so that every line is one record.
+NUL or undecodable byte stands in it and every line is one record of the right width.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import TextIO
@@ -14,10 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from cjlib.reading.csv_records import Lines, Record, csv_records, is_clean, printable, width_problem
+csv.field_size_limit(131_072)
 
 STRETCH = 1 << 20
 """Characters read at a time: enough to be quick, few enough for one quote to cost little."""
+
+Record = tuple[int, list[str] | None, str | None, str | None]
+"""Line, fields, rule broken, and the text of a broken record."""
 
 
 def csv_tables(
@@ -68,40 +72,22 @@ def _plain(text: str, height: int, delimiter: str, names: list[str], start: int)
     """Return the records of a stretch in which every line is one, or None where that is unsure."""
     if '"' in text or "\0" in text or not delimiter.isascii():
         return None
-    broken: list[arrow_csv.InvalidRow] = []
-
-    def put_aside(row: arrow_csv.InvalidRow) -> str:
-        broken.append(row)
-        return "skip"
-
     try:
         table = arrow_csv.read_csv(
             io.BytesIO(text.encode()),
             arrow_csv.ReadOptions(column_names=names, use_threads=False),
-            arrow_csv.ParseOptions(
-                delimiter=delimiter, quote_char=False, invalid_row_handler=put_aside
-            ),
+            arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False),
             arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except (UnicodeEncodeError, pa.ArrowInvalid):
         return None
-    longest = [len(row.text) for row in broken]
-    longest += [pc.max(pc.utf8_length(column)).as_py() or 0 for column in table.columns]
-    if table.num_rows + len(broken) != height or max(longest) > csv.field_size_limit():
+    longest = max(pc.max(pc.utf8_length(column)).as_py() or 0 for column in table.columns)
+    if table.num_rows != height or longest > csv.field_size_limit():
         return None
-    aside = {start + row.number for row in broken}
-    lines = range(start + 1, start + height + 1)
-    sound = [line for line in lines if line not in aside] if aside else lines
-    nothing = pa.nulls(table.num_rows, pa.string())
-    own = {"_line": pa.array(sound, pa.int64()), "_problem": nothing, "_text": nothing}
-    table = pa.table(own | dict(zip(names, table.columns, strict=True)))
-    if not broken:
-        return table
-    records = [
-        (start + row.number, None, width_problem(row.actual_columns, len(names)), row.text)
-        for row in broken
-    ]
-    return pa.concat_tables([table, _table(records, names)]).sort_by("_line")
+    lines = pa.array(range(start + 1, start + height + 1), pa.int64())
+    nothing = pa.nulls(height, pa.string())
+    own = {"_line": lines, "_problem": nothing, "_text": nothing}
+    return pa.table(own | dict(zip(names, table.columns, strict=True)))
 
 
 def _table(records: list[Record], names: list[str]) -> pa.Table:
@@ -123,3 +109,104 @@ def _table(records: list[Record], names: list[str]) -> pa.Table:
     own |= {"_problem": pa.array(problems, pa.string()), "_text": pa.array(texts, pa.string())}
     texts = (pa.array(column, pa.string()) for column in columns)
     return pa.table(own | dict(zip(names, texts, strict=True)))
+
+
+# -- record by record ------------------------------------------------------------------------------
+
+
+class Lines:
+    """Lines of a file that can be handed back, with the lines taken since the last record."""
+
+    def __init__(self, lines: Iterator[str], number: int = 1) -> None:
+        self.lines = lines
+        self.returned: list[str] = []
+        self.taken: list[str] = []
+        self.number = number  # lines taken so far, the header's among them
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.returned.pop() if self.returned else next(self.lines)
+        self.taken.append(line)
+        self.number += 1
+        return line
+
+    def give_back_all_but_first(self) -> str:
+        """Undo the reading of all lines taken but one, which is returned."""
+        first, *rest = self.taken
+        self.returned.extend(reversed(rest))
+        self.number -= len(rest)
+        self.taken.clear()
+        return first
+
+
+def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
+    """Yield every record of a CSV body, broken ones too, each exactly once.
+
+    A record that cannot be read (a quote that never closes, a field without end) costs its first
+    line alone: reading goes on with the next line, so that one bad line never swallows others.
+
+    Parameters
+    ----------
+    lines : Lines
+        Of the file after its header, undecodable bytes as surrogates.
+    delimiter : str
+        One character, or ``whitespace`` for fields apart by blanks (then quotes mean nothing).
+    width : int
+        Number of fields that a record must have.
+
+    Yields
+    ------
+    line : int
+        1 for the file's first line.
+    fields : list of str or None
+        None where the record is broken.
+    problem, text : str or None
+        The rule broken and the record as it stands.
+    """
+    if delimiter == "whitespace":
+        for line in lines:
+            lines.taken.clear()
+            if fields := line.split():
+                problem = width_problem(len(fields), width)
+                text = line.rstrip("\r\n") if problem else None
+                yield lines.number, None if problem else fields, problem, text
+        return
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            fields = next(reader)
+            problem = width_problem(len(fields), width) if fields else None
+        except StopIteration:
+            return
+        except csv.Error:
+            # An open quote may swallow lines up to the limit: then no field was too long.
+            long = len(lines.taken[0]) > csv.field_size_limit()
+            fields, problem = [], "field_too_long" if long else "bad_quoting"
+        if problem is None:
+            if fields:  # else a blank line, which is no record
+                yield lines.number - len(lines.taken) + 1, fields, None, None
+            lines.taken.clear()
+        else:
+            text = lines.give_back_all_but_first()
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            yield lines.number, None, problem, text.rstrip("\r\n")
+
+
+def width_problem(found: int, width: int) -> str | None:
+    """Return the rule that a record with so many fields breaks, or None."""
+    if found == width:
+        return None
+    return "too_few_fields" if found < width else "too_many_fields"
+
+
+def is_clean(fields: list[str]) -> bool:
+    """Return whether no field holds a byte that could not be decoded, or a NUL."""
+    text = "".join(fields)
+    return (text.isascii() and "\0" not in text) or not re.search("[\0\ud800-\udfff]", text)
+
+
+def printable(text: str) -> str:
+    """Return a text with undecodable bytes and NULs written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

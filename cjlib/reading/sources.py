@@ -28,8 +28,7 @@ from ibis.backends import BaseBackend
 
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError, ParameterError
-from cjlib.reading.csv_records import is_clean
-from cjlib.reading.csv_tables import csv_tables
+from cjlib.reading.csv_tables import csv_tables, is_clean
 
 ROW_GROUP = 100_000
 """Records per row group: large enough to be quick, small enough to stay out of memory's way."""

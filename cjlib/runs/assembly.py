@@ -103,10 +103,9 @@ def complete(
         In the order of the report.
     """
     notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb") for outcome in outcomes}
-    left_out = [
-        cell for each in notebooks.values() for cell in _code(each) if reason_left_out(cell)
-    ]
-    for table in [name for cell in left_out for name in promised_tables(cell.source)]:
+    cells = [cell for notebook in notebooks.values() for cell in _code(notebook)]
+    left_out = [cell.source for cell in cells if reason_left_out(cell)]
+    for table in [name for source in left_out for name in promised_tables(source)]:
         if not (folder / "tables" / f"{table}.parquet").exists():
             write_table(pd.DataFrame(columns=TABLES[table]), folder / "tables", table)
     pages = [describe(name, notebook) for name, notebook in notebooks.items()]

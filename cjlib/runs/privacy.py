@@ -69,19 +69,13 @@ def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterato
     passed = set(spans(known))
     candidates: dict[str, set[str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix in (".html", ".ipynb"):
-            content = path.read_text(encoding="utf-8")
-            text = page_text(content) if path.suffix == ".html" else notebook_text(content)
+        name, shown = path.relative_to(folder).as_posix(), path.suffix in (".html", ".ipynb")
+        texts = list(_texts(path)) if shown or every_file else []
+        for text in texts if shown else []:
             for found in {*_EMAIL.findall(text), *phone_numbers(text)}:
                 kind = "e-mail address" if "@" in found else "phone number"
                 yield f"{name}: {kind} {_masked(found)}"
-            candidates[name] = set(spans(text)) - passed
-        elif every_file and path.suffix in (".parquet", ".csv"):
-            candidates[name] = {span for cell in _cells(path) for span in spans(cell)} - passed
-        elif every_file:
-            text = path.read_text(encoding="utf-8", errors="replace")
-            candidates[name] = set(spans(text)) - passed
+        candidates[name] = {span for text in texts for span in spans(text)} - passed
     raw = raw_ids(set().union(*candidates.values()), ids)
     for name, found in candidates.items():
         for text in found & raw:
@@ -92,8 +86,12 @@ def _masked(text: str) -> str:
     return text[0] + "•" * min(len(text) - 2, 12) + text[-1]
 
 
-def _cells(path: Path) -> Iterator[str]:
-    """Yield the different texts in the columns of a table, columns' names among them."""
+def _texts(path: Path) -> Iterator[str]:
+    """Yield what a file says: of a table the different texts in its columns, and their names."""
+    if path.suffix not in (".parquet", ".csv"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        yield {".html": page_text, ".ipynb": notebook_text}.get(path.suffix, str)(text)
+        return
     read = pd.read_parquet if path.suffix == ".parquet" else partial(pd.read_csv, dtype=str)
     table = read(path).select_dtypes(exclude=["number", "datetime", "datetimetz", "timedelta"])
     yield from table.columns
