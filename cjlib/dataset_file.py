@@ -211,7 +211,7 @@ class Customers(_Section):
 
 
 class Dataset(_Section):
-    """A company's log as its dataset file describes it (DESIGN section 4).
+    """A company's log as its dataset file describes it.
 
     Besides the keys of the file it knows ``path``, where the file stands, ``folder``, where a
     relative source is looked for, and ``stages``, the stage model that ``stage_model`` names.

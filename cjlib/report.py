@@ -112,11 +112,11 @@ class Report:
         for place, row in enumerate(_records(rows), start=1):
             of = value or main_figure(sentence, row)
             kind = kind_of(of)
-            times = 100 if kind == "points" else 1
             own = f"{of}_lower" in row
             limits = [row.get(f"{of}_{end}" if own else end) for end in ("lower", "upper")]
-            figures = [None if each is None else number(each) for each in (row.get(of), *limits)]
-            figures = [each if each is None or times == 1 else times * each for each in figures]
+            figures = [number(each) for each in (row.get(of), *limits)]
+            if kind == "points":
+                figures = [each and 100 * each for each in figures]
             units = UNITS | {"money": self.wording.currency}
             self._keep(
                 {

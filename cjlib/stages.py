@@ -5,7 +5,6 @@ same form works everywhere.
 """
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,8 +66,6 @@ class Stage(BaseModel):
 class StageModel(BaseModel):
     """An ordered list of stages: ``before`` ones, then ``purchase`` (at least one), then ``after``.
 
-    Iterating yields :class:`Stage`; ``len(model)`` counts them; ``name in model`` asks for a stage.
-
     Attributes
     ----------
     name : str
@@ -98,15 +95,6 @@ class StageModel(BaseModel):
                     f"({stage.role}); order them before, purchase, after"
                 )
         return self
-
-    def __iter__(self) -> Iterator[Stage]:
-        return iter(self.stages)
-
-    def __len__(self) -> int:
-        return len(self.stages)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
 
     @property
     def names(self) -> list[str]:

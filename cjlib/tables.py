@@ -70,19 +70,9 @@ def neutralise(table: pd.DataFrame) -> pd.DataFrame:
     def safe(value):
         return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA_STARTS else value
 
-    texts = {
-        position
-        for position, dtype in enumerate(table.dtypes)
-        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype))
-    }
-    columns = [
-        table.iloc[:, position].astype(object).map(safe)
-        if position in texts
-        else table.iloc[:, position]
-        for position in range(table.shape[1])
-    ]
-    result = pd.concat(columns, axis=1) if columns else table.copy()
-    return result.set_axis([safe(name) for name in table.columns], axis=1)
+    kept = ["number", "bool", "datetime", "datetimetz"]
+    texts = table.select_dtypes(exclude=kept).astype(object).map(safe)
+    return table.assign(**texts).rename(columns=safe)
 
 
 _FORMULA_STARTS = tuple("=+-@\t\r")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
 
 BUCKETS = 256
 """Into how many buckets customers are hashed; fewer customers are a bucket each."""
@@ -199,10 +199,10 @@ def proportion(
     with np.errstate(divide="ignore", invalid="ignore"):
         design, few = _design_effect(share, n, influence, trials, alike)
         tail = (1 - level) / 2
-        widen = stats.t.isf(tail, _degrees_of_freedom(influence)) / stats.norm.isf(tail)
+        widen = scipy.stats.t.isf(tail, _degrees_of_freedom(influence)) / scipy.stats.norm.isf(tail)
         size = n / design / np.where(few, 1.0, widen**2)
-        lower = special.betaincinv(share * size + 0.5, (1 - share) * size + 0.5, tail)
-        upper = special.betaincinv(share * size + 0.5, (1 - share) * size + 0.5, 1 - tail)
+        lower = scipy.special.betaincinv(share * size + 0.5, (1 - share) * size + 0.5, tail)
+        upper = scipy.special.betaincinv(share * size + 0.5, (1 - share) * size + 0.5, 1 - tail)
     lower = np.where(share == 0, 0.0, lower)
     upper = np.where(share == 1, 1.0, upper)
     return Interval(share, lower, upper)
@@ -303,8 +303,8 @@ def difference_test(
     df = _degrees_of_freedom(influence)
     error = np.sqrt((influence**2).sum(axis=0) + added)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = 2 * stats.t.sf(np.abs(effect) / error, df)
-    half = stats.t.isf((1 - level) / 2, df) * error
+        p_value = 2 * scipy.stats.t.sf(np.abs(effect) / error, df)
+    half = scipy.stats.t.isf((1 - level) / 2, df) * error
     return Difference(effect, effect - half, effect + half, p_value)
 
 
@@ -328,7 +328,7 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     q_values = np.full(p_values.shape, np.nan)
     tested = ~np.isnan(p_values)
     if tested.any():
-        q_values[tested] = stats.false_discovery_control(p_values[tested], method="bh")
+        q_values[tested] = scipy.stats.false_discovery_control(p_values[tested], method="bh")
     return q_values
 
 
@@ -363,7 +363,7 @@ def _degrees_of_freedom(influence: np.ndarray) -> np.ndarray:
 
 def _half_width(influence: np.ndarray, level: float) -> np.ndarray:
     error = np.sqrt((influence**2).sum(axis=0))
-    return stats.t.isf((1 - level) / 2, _degrees_of_freedom(influence)) * error
+    return scipy.stats.t.isf((1 - level) / 2, _degrees_of_freedom(influence)) * error
 
 
 def _design_effect(
@@ -393,7 +393,7 @@ def _expanded_percentiles(
     present = np.isfinite(without)
     mean = np.where(present, without, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
     df = _degrees_of_freedom(np.where(present, without - mean, 0.0))
-    tail = stats.norm.sf(stats.t.isf((1 - level) / 2, df))
+    tail = scipy.stats.norm.sf(scipy.stats.t.isf((1 - level) / 2, df))
     ordered = np.sort(replicates, axis=0)  # NaN last
     defined = np.isfinite(replicates).sum(axis=0)
 

@@ -410,7 +410,7 @@ def test_word_lists_name_stages_that_exist_and_plain_words_only():
     lists = words()
     model = load_stage_model(lists["stage_model"])
     assert list(lists["stages"]) == model.names
-    assert lists["unknown"] in model
+    assert lists["unknown"] in model.names
     groups = [*lists["stages"].values(), *lists["initiator"].values(), *lists["medium"].values()]
     groups += [lists["beside_purchase"], *lists["feelings"].values()]
     for word in [word for group in groups for word in group]:

@@ -46,13 +46,13 @@ def test_ready_made_models_are_the_eight_promised():
 def test_ready_made_model_has_its_stages_roles_and_labels_in_three_languages(name):
     model = load_stage_model(name)
     assert model.name == name
-    assert " ".join(stage.name + SIGN[stage.role] for stage in model) == EXPECTED[name]
+    assert " ".join(stage.name + SIGN[stage.role] for stage in model.stages) == EXPECTED[name]
     assert set(model.labels) == {"en", "es", "ca"}
-    for stage in model:
+    for stage in model.stages:
         assert set(stage.labels) == {"en", "es", "ca"}
     for language in ("en", "es", "ca"):
         labels = [model.label(stage, language) for stage in model.names]
-        assert len(set(labels)) == len(model)
+        assert len(set(labels)) == len(model.stages)
 
 
 def test_model_answers_by_name_role_and_position():
@@ -62,9 +62,9 @@ def test_model_answers_by_name_role_and_position():
     assert model.after == ["retention", "advocacy"]
     assert model.positions["advocacy"] == 4
     assert model.roles["retention"] == "after"
-    assert len(model) == 5
-    assert "advocacy" in model
-    assert "lost" not in model
+    assert len(model.stages) == 5
+    assert "advocacy" in model.names
+    assert "lost" not in model.names
 
 
 def test_own_model_is_found_beside_the_dataset_file_and_labels_fall_back(own):
