@@ -184,13 +184,15 @@ def _prepare(
 ) -> None:
     """Write the tables of a log to a folder, whole or not at all."""
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".scratch-"))
+    aside = scratch / "aside"  # what is computed on the way
+    aside.mkdir()
     try:
         progress("reading the source")
         raw = read_source(
-            con, dataset, scratch, lambda rows: progress(f"reading the source: {rows:,} rows")
+            con, dataset, aside, lambda rows: progress(f"reading the source: {rows:,} rows")
         )
         progress("reading times, numbers and touchpoints")
-        rows, as_of = judged_rows(con, raw, dataset, scratch)
+        rows, as_of = judged_rows(con, raw, dataset, aside)
         quality = events.quality_table(rows)
         stored(con, events.quarantine(raw, rows), scratch / "quarantine.parquet")
         progress("finding journeys and stage visits")
@@ -203,8 +205,7 @@ def _prepare(
         stored(con, journeys.journey_table(visits), scratch / "journeys.parquet")
         if dataset.customers is not None:
             read_attributes(con, dataset).to_parquet(str(scratch / "customers.parquet"))
-        for part in ("raw", "typed", "repeats"):
-            _remove(scratch / f"{part}.parquet")
+        shutil.rmtree(aside)
         facts = {"as_of": as_of.isoformat(), "quality": quality.to_dict("list")}
         (scratch / "log.json").write_text(json.dumps(facts), encoding="utf-8")
         scratch.rename(folder)
@@ -243,13 +244,6 @@ def stored(con: BaseBackend, table: ir.Table, path: Path) -> ir.Table:
     """Write a table and return it as read back, so that nothing is computed twice."""
     table.to_parquet(str(path))
     return con.read_parquet(str(path))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _as_of(rows: ir.Table, dataset: Dataset) -> pd.Timestamp:

@@ -142,7 +142,7 @@ def test_a_killed_preparation_leaves_nothing_under_the_final_name(shop):
     write(shop.parent, lines)
     home = shop.parent / "prepared" / "shop"
     process = opening(shop)
-    while not list(home.glob(".scratch-*/raw.parquet")):
+    while not list(home.glob(".scratch-*/aside/raw.parquet")):
         assert process.poll() is None
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)

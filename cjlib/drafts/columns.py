@@ -25,7 +25,7 @@ DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = (*EPOCHS, *map("".join, product(DATES, CLOCKS)), "%Y-%m-%d %H:%M:%S UTC")
 NUMBERS = {".": NUMBER, ",": r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+"}  # by their decimal mark
-SCALES = ((1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
+SCALES = ((0, 1), (-1, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,6 @@ class Content:
         """
         numbers = pd.to_numeric(pd.Series(self.cells), errors="coerce")
         low, high = numbers.quantile([0.015, 0.985], interpolation="nearest")
-        if low >= -1 and high <= 1:
-            return ((-1, 1), True) if low < 0 else ((0, 1), False)
         for scale in SCALES:
             if scale[0] <= low and high <= scale[1]:
                 return scale, (low, high) == scale
