@@ -99,7 +99,7 @@ def _days(days: float) -> tuple[str, str]:
         units = (("hours", 24), ("minutes", 1440), ("seconds", 86_400))
         unit, times = next((each for each in units if abs(days) * each[1] >= 1), units[-1])
         return f"{days * times:.0f}", unit
-    text = f"{days:,.0f}" if abs(days) >= 100 or days == round(days) else f"{days:.1f}"
+    text = f"{days:,.0f}" if abs(days) >= 100 else f"{days:.1f}".removesuffix(".0")
     return text, "day" if text == "1" else "days"
 
 

@@ -44,7 +44,7 @@ def test_the_words_of_a_name_say_what_its_figures_are(name, kind):
         *[("share", 0.0001, "under 0.1%"), ("share", 0.99996, "over 99.9%")],
         *[("points", 0.045, "+4.5 points"), ("points", -0.00001, "0.0 points")],
         *[("days", 10.5, "10.5 days"), ("days", 1, "1 day"), ("days", 5 / 24, "5 hours")],
-        *[("days", 123.4, "123 days"), ("days", 3.0, "3 days")],
+        *[("days", 123.4, "123 days"), ("days", 21.04, "21 days"), ("days", 3.0, "3 days")],
         *[("money", 1234.5, "1,234 EUR"), ("money", 12.345, "12.35 EUR")],
         *[("feeling", 0.42, "+0.42"), ("feeling", -1, "-1.00")],
         *[("p-value", 0.0004, "below 0.001"), ("p-value", 0.03, "0.030")],
