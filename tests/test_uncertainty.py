@@ -183,6 +183,150 @@ def test_strata_without_a_counterpart_are_left_out():
     assert found.effect == pytest.approx(0)
 
 
+# ---- closed forms
+
+
+def of_a_share(successes, trials):
+    """Return what every customer of a share adds to its error, with one trial each."""
+    hits = np.arange(trials) < successes
+    return (hits - successes / trials) / np.sqrt(trials * (trials - 1))
+
+
+def degrees_left(influence):
+    """Return Satterthwaite's degrees of freedom: twice the buckets over their kurtosis less 1."""
+    influence = np.asarray(influence)
+    return 2 * len(influence) / ((influence**4).mean() / (influence**2).mean() ** 2 - 1)
+
+
+def test_a_mean_leaves_the_degrees_of_freedom_of_its_kurtosis():
+    values = np.append(np.arange(29.0), 200)
+    found = ratio(values, np.ones(30), level=0.9)
+    df = degrees_left(values - values.mean())
+    assert df < 10
+    low, high = stats.t.interval(0.9, df, values.mean(), stats.sem(values))
+    assert [found.lower, found.upper] == pytest.approx([low, high], rel=1e-9)
+
+
+def test_limits_of_a_mean_stay_on_its_scale():
+    found = ratio(np.array([1, 1, 1, 0.5]), np.ones(4), scale=(-1, 1))
+    assert found.upper == 1
+    assert found.lower < 0.875
+    assert ratio(-np.array([1, 1, 1, 0.5]), np.ones(4), scale=(-1, 1)).lower == -1
+
+
+def test_a_share_of_customers_has_jeffreys_limits_at_its_effective_size():
+    found = proportion(np.arange(100) < 40, np.ones(100), level=0.9)
+    widened = stats.t.isf(0.05, degrees_left(of_a_share(40, 100))) / stats.norm.isf(0.05)
+    size = 99 / widened**2
+    limits = stats.beta.ppf([0.05, 0.95], 0.4 * size + 0.5, 0.6 * size + 0.5)
+    assert [found.lower, found.upper] == pytest.approx(limits.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("successes", [1, 38])
+def test_a_nearly_empty_or_full_cell_is_not_widened_on_top(successes):
+    found = proportion(np.arange(40) < successes, np.ones(40))
+    share = successes / 40
+    limits = stats.beta.ppf([0.025, 0.975], share * 39 + 0.5, (1 - share) * 39 + 0.5)
+    assert [found.lower, found.upper] == pytest.approx(limits.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("successes", [0, 1, 13, 39])
+def test_failures_are_successes_turned_round(successes):
+    hits = (np.arange(40) < successes) * 1.0
+    one, other = proportion(hits, np.ones(40)), proportion(1 - hits, np.ones(40))
+    assert [one.lower, one.upper] == pytest.approx([1 - other.upper, 1 - other.lower])
+
+
+@pytest.mark.parametrize(("alike", "size"), [(None, 4), (1.0, 40)])
+def test_where_no_cell_tells_its_design_a_bucket_counts_as_one_unless_said(alike, size):
+    found = proportion(np.zeros(4), np.full(4, 10.0), alike=alike)
+    assert found.upper == pytest.approx(stats.beta.ppf(0.975, 0.5, size + 0.5))
+
+
+def test_a_borrowed_design_effect_never_exceeds_one_trial_a_bucket():
+    likes = np.random.default_rng(0).random(200) < 0.3
+    found = proportion(
+        np.column_stack([likes * 10.0, np.zeros(200)]), np.tile([10.0, 1.0], (200, 1))
+    )
+    assert found.upper[1] == pytest.approx(stats.beta.ppf(0.975, 0.5, 200.5))
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_a_resampled_mean_is_the_normal_one_widened_to_t(level):
+    values = stats.norm.ppf((np.arange(12) + 0.5) / 12)
+    found = resample(np.column_stack([values, np.ones(12)]), share, n_resamples=20_000, level=level)
+    reach = stats.t.isf((1 - level) / 2, degrees_left(values)) * values.std() / np.sqrt(12)
+    assert [found.lower, found.upper] == pytest.approx([-reach, reach], rel=0.04)
+
+
+def test_limits_of_a_resample_lie_between_its_replicates_in_their_order():
+    counts = np.random.default_rng(11).poisson(3, (30, 2)) + 1.0
+    found = resample(counts, share, n_resamples=200)
+    assert found.replicates.min() < found.lower < found.estimate
+    assert found.estimate < found.upper < found.replicates.max()
+    sure = resample(counts, share, n_resamples=200, level=1.0)
+    assert [sure.lower, sure.upper] == [found.replicates.min(), found.replicates.max()]
+
+
+def test_what_is_undefined_without_one_customer_is_as_sure_as_the_others_make_it():
+    values = 1000 + np.append(0, stats.norm.ppf((np.arange(12) + 0.5) / 12))
+    counts = np.column_stack([values, np.ones(13), np.arange(13) == 0])
+    found = resample(
+        counts, lambda t: np.where(t[..., 2] > 0, share(t), np.nan), n_resamples=20_000
+    )
+    whole = resample(counts, share, n_resamples=20_000)
+    width = found.upper - found.lower
+    assert np.isnan(found.replicates).mean() == pytest.approx((12 / 13) ** 13, abs=0.01)
+    assert 0.9 < width / (whole.upper - whole.lower) < 1
+
+
+def test_two_shares_of_the_same_customers_are_a_paired_t_test():
+    rng = np.random.default_rng(12)
+    one, other = rng.random((2, 80)) < [[0.6], [0.4]]
+    change = one.astype(float) - other
+    found = difference_test(one, np.ones(80), other, np.ones(80), level=0.9)
+    df, error = degrees_left(change - change.mean()), stats.sem(change)
+    assert found.effect == pytest.approx(change.mean())
+    assert found.p_value == pytest.approx(2 * stats.t.sf(change.mean() / error, df))
+    limits = stats.t.interval(0.9, df, change.mean(), error)
+    assert [found.lower, found.upper] == pytest.approx(list(limits))
+
+
+@pytest.mark.parametrize("successes", [0, 2])
+def test_a_nearly_empty_group_is_no_surer_than_jeffreys_estimate(successes):
+    """50 customers against 100 others, of whom 40: only the first share is nearly empty."""
+    first, second = np.arange(150) < 50, np.arange(150) >= 50
+    hits = [np.arange(150) < successes, second & (np.arange(150) < 90)]
+    found = difference_test(hits[0], first, hits[1], second)
+    size = 49 if successes else 50
+    smoothed = (successes / 50 * size + 0.5) / (size + 1)
+    own, other = of_a_share(successes, 50), of_a_share(40, 100)
+    error = np.sqrt(smoothed * (1 - smoothed) / size + (other**2).sum())
+    df = degrees_left(np.append(own, other))
+    assert found.upper - found.effect == pytest.approx(stats.t.isf(0.025, df) * error)
+    assert found.p_value == pytest.approx(2 * stats.t.sf((0.4 - successes / 50) / error, df))
+
+
+def test_nearly_empty_cells_tested_at_once_are_as_tested_one_by_one():
+    rng = np.random.default_rng(13)
+    trials = rng.random((2, 60, 3)) < 0.5
+    hits = trials & (rng.random((2, 60, 3)) < 0.08)
+    parts = hits[0], trials[0], hits[1], trials[1]
+    together = difference_test(*parts)
+    alone = [difference_test(*(part[:, i] for part in parts)) for i in range(3)]
+    np.testing.assert_allclose(together.p_value, [one.p_value for one in alone])
+    np.testing.assert_allclose(together.lower, [one.lower for one in alone])
+
+
+def test_one_trial_is_enough_to_compare_and_proves_nothing():
+    single, many = np.arange(60) < 1, np.ones(60)
+    for turned in (1, -1):
+        groups = [(single, single), (np.arange(60) % 2, many)][::turned]
+        found = difference_test(*groups[0], *groups[1])
+        assert found.effect == pytest.approx(0.5 * turned)
+        assert found.p_value > 0.1
+
+
 def _unequal_customers(rng, logs, customers, buckets=256):
     """Return trials by (log, bucket, 2 random groups) with customers of very unequal activity."""
     activity = np.minimum((1 - rng.random((logs, customers))) ** (-1 / 1.5), 100).astype(int)
