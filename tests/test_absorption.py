@@ -128,7 +128,33 @@ def test_walks_that_may_be_trapped_reach_less_than_surely():
 def test_bad_questions_are_refused():
     with pytest.raises(ParameterError, match="square"):
         absorption_probabilities(np.ones((2, 3)), [[0]])
+    with pytest.raises(ParameterError, match="square"):
+        absorption_probabilities(np.ones((4, 2, 3)), [[0]])  # replicates
     with pytest.raises(ParameterError, match="one outcome only"):
         absorption_probabilities(OZ, [[0, 1], [1]])
     with pytest.raises(ParameterError, match="at least one"):
         absorption_probabilities(OZ, [])
+
+
+def test_gamblers_ruin_of_a_biased_coin():
+    """Won with .6: the chance of ruin is ((q/p)^i - (q/p)^n) / (1 - (q/p)^n) (Feller, XIV.2)."""
+    p, n = 0.6, 10
+    walk = np.diag(np.full(n, p), 1) + np.diag(np.full(n, 1 - p), -1)
+    walk[0], walk[-1] = np.eye(n + 1)[0], np.eye(n + 1)[-1]
+    odds, start = (1 - p) / p, np.arange(n + 1)
+    ruin = (odds**start - odds**n) / (1 - odds**n)
+    reach = absorption_probabilities(walk, [[0], [n]])
+    np.testing.assert_allclose(reach, np.stack([ruin, 1 - ruin], 1), atol=1e-12)
+    np.testing.assert_allclose(
+        steps(walk, [0, n]), (n * (1 - ruin) - start) / (2 * p - 1), atol=1e-9
+    )
+
+
+def test_days_of_each_move_add_up_along_the_walk():
+    # two ways to the purchase: straight in 3 days, or after a detour of 10 and 4; lost after 30
+    chain = np.array([[0, 0.5, 0.25, 0.25], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    days = np.array([[0, 10, 3, 30], [0, 0, 4, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    cost = expected_cost(chain, days, [[2], [3]])
+    np.testing.assert_allclose(cost[0], [(0.5 * 14 + 0.25 * 3) / 0.75, 30])
+    np.testing.assert_array_equal(cost[1:, 0], [4, 0, np.nan])
+    np.testing.assert_array_equal(np.isnan(cost[:, 1]), [False, True, True, False])

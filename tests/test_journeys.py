@@ -1,4 +1,5 @@
 import datetime as dt
+import hashlib
 import itertools
 
 import ibis
@@ -9,6 +10,7 @@ import pytest
 from cjlib.journeys import (
     journey_table,
     ngram_counts,
+    purchase_days,
     stage_visits,
     transition_counts,
     with_buckets,
@@ -138,7 +140,7 @@ def test_journey_and_visit_numbers_look_back_only(frame):
     )
 
 
-@pytest.mark.parametrize(("customers", "most"), [(200, 200), (2_000, 256)])
+@pytest.mark.parametrize(("customers", "most"), [(200, 200), (256, 256), (2_000, 256)])
 def test_few_customers_are_buckets_of_their_own_and_many_share_256(customers, most):
     con = ibis.duckdb.connect()
     ids = pd.DataFrame({"customer_id": [f"id-{number}" for number in range(customers)]})
@@ -148,3 +150,87 @@ def test_few_customers_are_buckets_of_their_own_and_many_share_256(customers, mo
     if customers > 256:
         sizes = found["bucket"].value_counts()
         assert sizes.max() < 4 * customers / 256
+
+
+def test_buckets_of_many_customers_are_the_first_byte_of_their_md5():
+    ids = [f"id-{number}" for number in range(257)]
+    found = with_buckets(ibis.memtable({"customer_id": ids})).execute()
+    known = {name: int(hashlib.md5(name.encode()).hexdigest()[:2], 16) for name in ids}
+    assert found.set_index("customer_id")["bucket"].to_dict() == known
+
+
+def visits_of(*rows, as_of=AS_OF):
+    """Return the visits of one customer: (day of 2024 as a fraction, stage, value, sentiment)."""
+    frame = pd.DataFrame(rows, columns=["day", "stage", "value", "sentiment"])
+    position = frame["stage"].map(STAGES.index)
+    frame = frame.astype({"value": float, "sentiment": float}).assign(
+        customer_id="c",
+        line=range(len(frame)),
+        timestamp=pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["day"], unit="D"),
+        position=position,
+        role="before",
+        purchase=position == 2,
+    )
+    con = ibis.duckdb.connect()
+    events = with_journeys(with_buckets(con.create_table("log", frame)), PATIENCE)
+    return con.create_table("visits", stage_visits(events, as_of, PATIENCE).to_pyarrow())
+
+
+A, D, P = "awareness", "decision", "purchase"
+
+
+def test_a_journey_sums_values_refunds_too_and_averages_its_visits():
+    visits = visits_of((0, A, None, 1), (1, P, 30, 0.5), (2, P, -40, -0.5), (3, D, None, None))
+    one = journey_table(visits).execute().iloc[0]
+    assert (one["value"], one["purchases"], one["events"], one["visits"]) == (-10, 2, 4, 3)
+    assert (one["first_stage"], one["last_stage"]) == (A, D)
+    assert one["sentiment"] == pytest.approx(0.5)  # of 1 and of 0: a visit counts once
+    assert one["ended"] - one["started"] == pd.Timedelta(3, "D")
+
+
+def test_days_run_from_entering_a_stage_to_entering_the_next_or_the_silence_complete():
+    visits = visits_of((0, A, None, None), (0.5, A, None, None), (2.25, D, None, None))
+    counts = transition_counts(visits).execute().set_index(["from_stage", "to_stage"])
+    assert counts["days"].to_dict() == {(A, D): 2.25, (D, "lost"): 10}
+    assert counts["n"].tolist() == counts["customers"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("silence", "journeys", "numbers"), [(10, [0, 0], [0, 1]), (10.001, [0, 1], [0, 0])]
+)
+def test_a_silence_of_just_the_inactivity_belongs_to_the_journey(silence, journeys, numbers):
+    visits = visits_of((0, A, None, None), (silence, D, None, None)).order_by("started").execute()
+    assert visits["journey"].tolist() == journeys
+    assert visits["visit"].tolist() == numbers
+
+
+@pytest.mark.parametrize(("late", "end"), [("0s", "open"), ("1s", "lost")])
+def test_a_journey_is_lost_only_after_more_than_the_inactivity(late, end):
+    as_of = pd.Timestamp("2024-01-11") + pd.Timedelta(late)
+    visits = visits_of((0, A, None, None), as_of=as_of)
+    assert journey_table(visits).execute()["end"].tolist() == [end]
+    assert transition_counts(visits).execute()["to_stage"].tolist() == ["lost"] * (end == "lost")
+
+
+def test_a_history_has_the_stages_it_was_asked_for_oldest_first():
+    visits = visits_of(*((day, stage, None, None) for day, stage in enumerate((A, D, P, A))))
+    found = ngram_counts(visits, 3).order_by("to_stage").execute()
+    assert list(found.columns) == ["stage_1", "stage_2", "stage_3", "to_stage", "n"]
+    assert found.to_numpy().tolist() == [[A, D, P, A, 1], [D, P, A, "lost", 1]]
+    assert list(ngram_counts(visits, 1).columns) == ["stage_1", "to_stage", "n"]
+
+
+def test_a_purchase_is_a_day_with_all_its_lines_and_refunds():
+    rows = [
+        ("2024-03-01 00:00:00", True, 10.0),
+        ("2024-03-01 09:00:00", False, 99.0),  # a value that is no purchase
+        ("2024-03-01 23:59:59", True, -4.0),
+        ("2024-03-02 00:00:00", True, None),
+    ]
+    frame = pd.DataFrame(rows, columns=["timestamp", "purchase", "value"])
+    frame = frame.assign(timestamp=pd.to_datetime(frame["timestamp"]), customer_id="c", bucket=1)
+    found = purchase_days(ibis.memtable(frame)).order_by("day").execute()
+    assert found["day"].tolist() == [pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-02")]
+    assert found["lines"].tolist() == [2, 1]
+    assert found["value"].tolist()[0] == 6
+    assert pd.isna(found["value"].tolist()[1])

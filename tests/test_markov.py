@@ -320,6 +320,48 @@ def test_what_follows_from_a_cell_never_seen_is_no_surer_than_the_cell():
     assert back["lower"] == pytest.approx(1 - upper)
 
 
+def test_what_customers_agree_on_is_surer_than_the_cells_on_the_way():
+    # half of them hesitate early, half late: all of them buy in the end with 32 %
+    rows = [
+        (b, *move)
+        for b in range(60)
+        for move in (
+            ("a", "b", 8 if b % 2 else 4),
+            ("a", "lost", 2 if b % 2 else 6),
+            ("b", "buy", 4 if b % 2 else 8),
+            ("b", "lost", 6 if b % 2 else 2),
+        )
+    ]
+    frame = pd.DataFrame(rows, columns=["bucket", "from_stage", "to_stage", "n"])
+    chain = MarkovChain(absorbing=("buy", "lost"), prior=0).fit(frame)
+    way = chain.absorption({"buy": ["buy"]}, starts=["a"]).iloc[0]
+    lower, upper = (limit[0, 1] for limit in chain.interval())
+    assert way["probability"] == pytest.approx(0.36)
+    assert way["upper"] - way["lower"] < 0.5 * 0.6 * (upper - lower)
+
+
+@pytest.mark.parametrize(("unlike", "least", "most"), [(0, 9.9, 10), (1, 0.3, 3)])
+def test_a_segment_leans_on_everybody_as_far_as_it_is_like_them(unlike, least, most):
+    everybody = MarkovChain().fit(
+        table([[0, 600, 400], [500, 0, 500], [0, 0, 0]], ["a", "b", "lost"])
+    )
+    part = [[0, 60, 40], [50, 0, 50], [0, 0, 0]], [[0, 1, 99], [99, 0, 1], [0, 0, 0]]
+    chain = MarkovChain().fit(table(part[unlike], ["a", "b", "lost"]), base=everybody)
+    assert least <= chain.pull_ <= most
+
+
+def test_sequences_tell_neither_days_nor_customers():
+    chain = MarkovChain(absorbing=("e",)).fit(SIX_JOURNEYS)
+    assert not chain.days_.any()
+    assert not chain.customers_.any()
+
+
+def test_customers_of_sequences_are_the_unit_of_the_interval():
+    alike = MarkovChain(absorbing=("b", "c")).fit(["ab"] * 6 + ["ac"] * 4)
+    assert alike.bucket_counts_.shape[0] == 10
+    np.testing.assert_array_equal(alike.bucket_counts_.sum((1, 2)), 1)
+
+
 # ---- tables and standard questions
 
 

@@ -9,6 +9,7 @@ from cjlib.errors import Unanswerable
 from cjlib.markov import markov_tests
 from cjlib.markov.independence import (
     count_array,
+    departures,
     expected_counts,
     held_out_gain,
     independence_test,
@@ -112,6 +113,67 @@ def test_preproglucacon(shared_data):
     row = markov_tests.order_test(grams(bases, 2)).iloc[0]
     assert (round(pearson(grams(bases, 2)), 4), round(row["statistic"], 4)) == (52.8378, 55.6627)
     assert row["df"] == 36
+
+
+def customers_of_one_move(*groups) -> pd.DataFrame:
+    """Return a table of groups in which every customer moves once: (to s0, to s1) of each."""
+    moves = [
+        (g, target)
+        for g, made in enumerate(groups)
+        for target in (0, 1)
+        for _ in range(made[target])
+    ]
+    counts = np.zeros((len(moves), len(groups), 1, 2))
+    for bucket, (group, target) in enumerate(moves):
+        counts[bucket, group, 0, target] = 1
+    return counts_frame(counts)
+
+
+def test_cells_of_two_groups_are_compared_as_by_pearson():
+    """With one move a customer the square of z is the statistic of the two-by-two table."""
+    table = markov_tests.moved_cells(customers_of_one_move((30, 20), (18, 32)), "segment")
+    chi2 = stats.chi2_contingency([[30, 20], [18, 32]], correction=False)
+    np.testing.assert_allclose(table["z"] ** 2, chi2.statistic)
+    np.testing.assert_allclose(table["p_value"], chi2.pvalue)
+    first = table.query("segment == 0 and to_stage == 's0'").iloc[0]
+    figures = first[["n", "probability", "share_elsewhere", "difference"]].tolist()
+    assert figures == pytest.approx([30, 0.6, 0.36, 0.24])
+    assert (first["z"] > 0, first["verdict"]) == (True, "higher")
+
+
+def test_a_move_hardly_expected_and_never_made_proves_nothing():
+    # 12 of 400 went there, none of the 40 of the other group: by chance 1.1 were to be expected
+    table = markov_tests.moved_cells(customers_of_one_move((40, 0), (388, 12)), "segment")
+    assert table["p_value"].min() > 0.2
+    assert set(table["verdict"]) == {"none"}
+
+
+@pytest.mark.parametrize(("moves", "compared"), [(4, False), (5, True)])
+def test_a_cell_is_compared_from_five_moves_on(moves, compared):
+    table = markov_tests.moved_cells(customers_of_one_move((30, moves), (30, 0)), "segment")
+    rare = table[table["to_stage"] == "s1"]
+    assert rare["p_value"].notna().tolist() == [compared] * 2
+
+
+def test_each_segment_is_compared_with_all_others_together():
+    groups = [(30, 20), (18, 32), (10, 25)]
+    table = markov_tests.homogeneity_test(customers_of_one_move(*groups), n_permutations=99)
+    tables = [groups]
+    tables += [[one, np.sum(groups, 0) - one] for one in np.array(groups)]
+    known = [stats.chi2_contingency(t, correction=False, lambda_="log-likelihood") for t in tables]
+    np.testing.assert_allclose(table["statistic"], [one.statistic for one in known])
+    np.testing.assert_allclose(table["p_asymptotic"], [one.pvalue for one in known])
+    assert table["df"].tolist() == [2, 1, 1, 1]
+
+
+def test_departures_of_the_buckets_add_up_to_observed_less_expected():
+    counts = simulate(np.random.default_rng(10), 60, groups=3)
+    total = counts.sum(0)
+    moved = departures(counts)
+    np.testing.assert_allclose(moved.sum(0), total - expected_counts(total), atol=1e-9)
+    # and what the shared chain absorbs is taken out of every bucket
+    np.testing.assert_allclose(moved.sum(1), 0, atol=1e-9)
+    np.testing.assert_allclose(moved.sum(-1), 0, atol=1e-9)
 
 
 # ---- under no difference
@@ -304,7 +366,7 @@ def test_a_history_that_the_last_stage_already_tells_gains_nothing():
 
 def test_what_memory_helps_follows_the_customers_held_out():
     rows = {"test": ["order 2 against 1", "order 3 against 2"], "df": 4, "q_value": 0.0001, "n": 9}
-    held_out = {"held_out_gain": [0.02, 0.01], "held_out_lower": [0.01, -0.01]}
+    held_out = {"held_out_gain": [0.02, 0.01], "held_out_lower": [0.01, 0.0]}
     tests = pd.DataFrame(rows | held_out | {"held_out_upper": 0.03})
     found = markov_tests.memory(tests)
     assert found["verdict"].tolist() == ["helps", "does not help"]
@@ -325,6 +387,8 @@ def test_relabelling_and_order_of_groups_change_nothing():
 
 def test_expected_counts_keep_the_margins():
     total = simulate(np.random.default_rng(6)).sum(0)
+    total[:, 1:3] = 0  # a context never met, and one met once
+    total[1, 2, 0] = 1
     expected = expected_counts(total)
     np.testing.assert_allclose(expected.sum(0), total.sum(0))
     np.testing.assert_allclose(expected.sum(-1), total.sum(-1))
