@@ -7,6 +7,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from cjlib.churn import evaluation as churn_evaluation
 from cjlib.churn.actions import uplift, value_calibration
 from cjlib.churn.evaluation import (
     OpenedTest,
@@ -18,12 +19,13 @@ from cjlib.churn.evaluation import (
     evaluate,
     feature_gain,
     gains,
+    open_test,
     paired_gain,
     require_ranking,
 )
 from cjlib.churn.features import RFM, Vocabulary
 from cjlib.churn.profit import best_shares, contact_share, profit_curve, profit_curves
-from cjlib.churn.selection import log_losses
+from cjlib.churn.selection import Choice, log_losses
 from cjlib.errors import Unanswerable
 from tests.churn_logs import samples_of
 
@@ -57,7 +59,38 @@ def test_a_score_that_knows_nothing_is_seen_as_such(scored):
 
 def test_ties_count_half():
     churned = np.array([True, False, True, False])
-    assert auc(churned, np.full(4, 0.3), np.arange(4)).estimate == 0.5
+    found = auc(churned, np.full(4, 0.3), np.arange(4))
+    assert (found.estimate, found.lower, found.upper) == (0.5, 0.5, 0.5)
+
+
+def test_the_interval_of_an_auc_is_that_of_delong(monkeypatch):
+    """The variance of DeLong, DeLong and Clarke-Pearson (1988), one customer a bucket."""
+    rng = np.random.default_rng(6)
+    churned = np.arange(200) < 80
+    score = churned + rng.normal(0, 1, 200)
+    beaten = score[churned][:, None] > score[~churned]
+    error = np.sqrt(beaten.mean(1).var(ddof=1) / 80 + beaten.mean(0).var(ddof=1) / 120)
+    found = auc(churned, score, np.arange(200))
+    assert found.estimate == pytest.approx(beaten.mean())
+    assert found.upper - found.lower == pytest.approx(2 * 1.96 * error, rel=0.1)
+    monkeypatch.setattr(churn_evaluation, "RANKS", 50)
+    coarse = auc(churned, score, np.arange(200))
+    assert coarse.estimate == found.estimate
+    assert coarse.lower == pytest.approx(found.lower, abs=0.01)
+    assert coarse.upper == pytest.approx(found.upper, abs=0.01)
+
+
+def test_figures_counted_by_hand():
+    """Twenty customers in ten groups of two; the riskiest and the least risky both churned."""
+    p = np.arange(20) / 20
+    churned = np.isin(np.arange(20), [0, 18, 19])
+    found = evaluate(churned, p, np.arange(20))
+    assert found["top_decile_lift"] == pytest.approx(1 / 0.15)
+    assert found["return_lift"] == pytest.approx(0.5 / 0.85)
+    gaps = [abs(churned[i : i + 2].mean() - p[i : i + 2].mean()) for i in range(0, 20, 2)]
+    assert found["ece"] == pytest.approx(np.mean(gaps))
+    # right: 1 to 9, 10 (at one half he is not said to leave), 18 and 19
+    assert found["accuracy"] == 12 / 20
 
 
 @pytest.mark.slow
@@ -91,12 +124,32 @@ def test_probabilities_that_are_off_are_called_so(observed, verdict):
     assert row["observed_churn"] == pytest.approx(observed)
 
 
+@pytest.mark.parametrize(("inside", "verdict"), [(6, "off"), (7, "none")])
+def test_probabilities_are_read_as_such_when_seven_of_ten_groups_hold(inside, verdict):
+    table = pd.DataFrame({"predicted": 0.5, "observed": 0.5, "customers": [10] * 9 + [110]})
+    table = table.assign(lower=0.4, upper=np.where(np.arange(10) < inside, 0.6, 0.45))
+    table.loc[9, "predicted"] = 0.7
+    row = calibrated(table).iloc[0]
+    assert (row["inside"], row["verdict"]) == (inside, verdict)
+    assert row["predicted_churn"] == pytest.approx((0.5 * 90 + 0.7 * 110) / 200)
+
+
 def test_gains_of_a_perfect_score():
     churned = np.arange(100) < 20
     table = gains(churned, {"perfect": churned.astype(float), "none": np.zeros(100)})
     assert table["score"].unique().tolist() == ["perfect", "none"]
     assert table.loc[20, "found"] == pytest.approx(1)
     assert table.loc[10, "found"] == pytest.approx(0.5)
+    perfect = table[table["score"] == "perfect"]
+    ends = perfect[["contacted", "found"]].to_numpy()[[0, -1]]
+    np.testing.assert_allclose(ends, [[0, 0], [1, 1]])
+    assert perfect["contacted"].tolist() == pytest.approx([i / 100 for i in range(101)])
+
+
+def test_gains_of_two_customers_are_drawn_between_them():
+    table = gains([True, False], {"right": [0.9, 0.1]}).set_index("contacted")["found"]
+    assert table[0.25] == pytest.approx(0.5)
+    assert not gains([False, False], {"none": [0.9, 0.1]})["found"].any()
 
 
 def test_groups_are_scored_apart(scored):
@@ -107,6 +160,11 @@ def test_groups_are_scored_apart(scored):
     assert table.loc["high", "observed"] == pytest.approx(churned[p > 0.5].mean())
     assert table["customers"].sum() == 5000
     assert (table["lower"] < table["observed"]).all()
+    high = p > 0.5
+    assert table.loc["high", "auc"] == pytest.approx(roc_auc_score(churned[high], p[high]))
+    assert table.loc["high", "predicted"] == pytest.approx(p[high].mean())
+    stayed = np.where(churned, "gone", "stayed")  # groups in which nobody else is
+    assert by_group(churned, p, bucket, stayed)["auc"].isna().all()
 
 
 def opened(area, lower):
@@ -118,6 +176,26 @@ def test_a_score_no_better_than_chance_makes_no_list():
     assert require_ranking(opened(0.7, 0.6))[0] == "model"
     with pytest.raises(Unanswerable, match="better than chance"):
         require_ranking(opened(0.52, 0.45))
+
+
+def test_the_test_is_opened_with_models_that_never_saw_it():
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(rng.normal(size=(900, len(RFM))), columns=RFM)
+    frame["churned"] = rng.random(900) < expit(2 * frame["recency_days"])
+    none = dict.fromkeys(("bg_nbd", "mbg_nbd", "pareto_nbd"), np.nan)
+    frame = frame.assign(bucket=np.arange(900) % 256, **none)
+    training, test = frame[:300], frame[600:]
+    samples = samples_of([training, frame[300:600]], test)
+    candidates = {"plain": LogisticRegression(), "tight": LogisticRegression(C=1e-4)}
+    chosen = pd.DataFrame({"model": ["plain", "tight"], "chosen": [True, False]})
+    choice = Choice(candidates, chosen, out_of_time=True)
+    tested = open_test(choice, samples)
+    assert tested.table.set_index("model")["chosen"].to_dict() == {"plain": True, "tight": False}
+    model = LogisticRegression().fit(frame.loc[:599, RFM], frame.loc[:599, "churned"])
+    np.testing.assert_allclose(tested.probability, model.predict_proba(test[RFM])[:, 1])
+    assert tested.row["auc"].item() == roc_auc_score(test["churned"], tested.probability)
+    assert tested.row["recency_auc"].item() == roc_auc_score(test["churned"], test["recency_days"])
+    assert not hasattr(candidates["plain"], "coef_")
 
 
 @pytest.mark.parametrize(("effect", "verdict"), [(1.5, "higher"), (0.0, "none")])
@@ -146,6 +224,25 @@ def test_paired_gain_sees_information_and_no_noise(scored):
     noisy = log_losses(churned, expit(np.log(p / (1 - p)) + rng.normal(0, 0.02, 5000)))
     same = paired_gain(known, noisy, bucket).iloc[0]
     assert same["lower"] < 0 < same["upper"] + 1e-4
+
+
+def test_a_paired_gain_is_the_share_of_the_losses_saved():
+    churned = np.arange(9) < 4
+    simple, rich = np.full(9, 0.4), np.where(churned, 0.5, 0.35) + np.arange(9) / 100
+    saved = -np.log(np.where(churned, simple, 1 - simple) / np.where(churned, rich, 1 - rich))
+    losses = [log_losses(churned, score) for score in (simple, rich)]
+    found = paired_gain(*losses, np.arange(9)).iloc[0]
+    loss = -np.log(np.where(churned, simple, 1 - simple)).mean()
+    assert found["gain_share"] == pytest.approx(saved.mean() / loss)
+    assert found["lower"] < found["gain_share"] < found["upper"]
+    turned = paired_gain(*losses[::-1], np.arange(9)).iloc[0]
+    assert np.sign(turned["gain_share"]) == -np.sign(found["gain_share"])
+
+
+def test_a_score_that_loses_for_sure_is_called_lower(scored):
+    churned, p, bucket = scored
+    losses = [log_losses(churned, score) for score in (p, np.full(5000, churned.mean()))]
+    assert paired_gain(*losses, bucket)["verdict"].item() == "lower"
 
 
 def test_profit_of_contacting_everybody_is_the_plain_sum():
@@ -229,3 +326,9 @@ def test_without_a_group_held_out_there_is_no_uplift():
 def test_equal_groups_are_equal_even_with_ties():
     sizes = np.bincount(equal_groups(np.full(103, 0.5), 10))
     assert set(sizes) == {10, 11}
+
+
+def test_equal_groups_rise_with_the_score_and_hold_everybody():
+    assert equal_groups(np.array([0.3, 0.1, 0.2, 0.4]), 2).tolist() == [1, 0, 0, 1]
+    assert equal_groups(np.arange(3), 10).tolist() == [0, 3, 6]
+    assert equal_groups(np.array([]), 10).tolist() == []
