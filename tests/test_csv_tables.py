@@ -1,3 +1,4 @@
+import csv
 import io
 import random
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from cjlib.reading import csv_tables as module
-from cjlib.reading.csv_tables import Lines, csv_records, csv_tables
+from cjlib.reading.csv_tables import Lines, csv_records, csv_tables, is_clean, printable
 
 NAMES = ["a", "b", "c"]
 
@@ -147,3 +148,25 @@ def test_an_open_quote_is_bad_quoting_however_much_comes_after_it():
     found = records('"a,b\n' + "c,d\n" * 50_000)
     assert found[0][2] == "bad_quoting"
     assert len(found) == 50_001
+
+
+def test_a_field_as_long_as_allowed_is_read_and_one_longer_is_not():
+    limit = csv.field_size_limit()
+    for width, problem in ((limit, None), (limit + 1, "field_too_long")):
+        assert [record[2] for record in records("x" * width + ",b\n")] == [problem]
+
+
+def test_the_last_line_needs_no_end_and_one_that_breaks_off_in_a_quote_is_broken():
+    assert records("a,b\nc,d")[-1] == (3, ["c", "d"], None, None)
+    assert records('a,b\nc,"d')[-1] == (3, None, "bad_quoting", 'c,"d')
+
+
+def test_doubled_quotes_and_delimiters_within_quotes_are_text():
+    assert records('"say ""a, b""",c\n')[0][1] == ['say "a, b"', "c"]
+
+
+def test_bytes_that_are_no_text_are_seen_and_shown_as_escapes():
+    assert is_clean(["é", "日本", ""])
+    assert not is_clean(["a", "\udcff"])
+    assert not is_clean(["a\0"])
+    assert printable("é\udce9\0") == "é\\udce9\\x00"

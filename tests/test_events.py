@@ -229,3 +229,40 @@ def test_events_carry_what_the_dataset_file_says_of_their_touchpoint(shop):
     assert rows.iloc[1].tolist()[:5] == [
         pd.Timestamp("2024-05-03 10:00"), "purchase", 3, "purchase", True,
     ]  # fmt: skip
+
+
+def test_the_table_of_quality_has_a_row_for_what_did_not_happen(shop):
+    log = shop([SOUND, SOUND.replace("e0", "e1")])
+    assert log.quality.set_index("rule")["rows"].to_dict() == {"read": 2, "kept": 2, "duplicate": 0}
+    assert log.quality["share"].tolist() == [1, 1, 0]
+
+
+def test_rules_broken_come_most_frequent_first(shop):
+    early, vague = BROKEN["time_too_early"], BROKEN["time_without_zone"]
+    log = shop([early, SOUND, vague, vague.replace("e8", "e18")])
+    assert log.quality["rule"].tolist()[3:] == ["time_without_zone", "time_too_early"]
+
+
+def test_events_at_the_very_limits_of_time_are_kept(shop):
+    times = [
+        "2019-12-31 23:59:59Z",
+        "2020-01-01 00:00Z",
+        "2024-05-01 10:00Z",
+        "2024-05-01 10:00:01Z",
+    ]
+    lines = [f"u1,{at},view,web,1,3,{place}" for place, at in enumerate(times)]
+    log = shop(lines, as_of="2024-05-01 10:00")
+    assert kept(log, "event_id")["event_id"].tolist() == ["1", "2"]
+    assert log.quarantine.execute()["rule"].tolist() == ["time_too_early", "time_after_as_of"]
+
+
+def test_a_scale_ends_where_it_says(shop):
+    texts = ["1", "2", "5", "0.99", "5.01"]
+    log = shop([f"u1,2024-05-01 10:00Z,view,web,1,{text},{text}" for text in texts])
+    assert kept(log, "sentiment")["sentiment"].tolist() == [-1, -0.5, 1]
+    assert log.quarantine.execute()["score"].tolist() == ["0.99", "5.01"]
+
+
+def test_refunds_are_values_below_zero(shop):
+    lines = [f"u1,2024-05-01 10:00Z,buy,web,{text},3,{text}" for text in ("-12.5", "-0", "1e299")]
+    assert kept(shop(lines), "value")["value"].tolist() == [-12.5, 0, 1e299]

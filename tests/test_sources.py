@@ -3,11 +3,14 @@
 import gzip
 
 import duckdb
+import ibis
 import pandas as pd
 import pytest
 
+from cjlib.dataset import load_dataset
 from cjlib.errors import ContractError, ParameterError
 from cjlib.log import open_log
+from cjlib.reading.sources import fingerprint, table_fingerprint
 
 ROWS = [
     ("007", "2024-05-01 10:00:00", "view", "web", "1.5"),
@@ -208,3 +211,101 @@ def test_endings_count_whatever_their_case(tmp_path):
     with gzip.open(tmp_path / "LOG.CSV.GZ", "wt") as stream:
         stream.write(text())
     assert events(opened(tmp_path, "LOG.CSV")) == events(opened(tmp_path, "LOG.CSV.GZ")) != []
+
+
+def test_sql_that_fails_says_what_is_wrong_with_it(tmp_path):
+    (tmp_path / "log.sql").write_text("SELECT * FROM nowhere")
+    with pytest.raises(ParameterError, match=r"log\.sql: the SQL fails: .*nowhere does not exist"):
+        opened(tmp_path, "log.sql")
+
+
+def test_the_hint_at_the_delimiter_comes_only_where_everything_is_one_column(tmp_path):
+    (tmp_path / "log.csv").write_text(text().replace("user", "client", 1))
+    with pytest.raises(
+        ContractError, match=r"no column 'user'.*Its columns: 'client', 'at'"
+    ) as told:
+        opened(tmp_path, "log.csv")
+    assert "is the delimiter" not in str(told.value)
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_quarantined_line_has_the_number_an_editor_shows(tmp_path, header):
+    rows = [*ROWS[:2], ("x", "never", "view", "web", "1"), *ROWS[2:]]
+    lines = text(rows=rows).splitlines(keepends=True)
+    (tmp_path / "log.csv").write_text("".join(lines if header else lines[1:]))
+    more = "" if header else f"header: {NAMES}".replace("'", "")
+    log = opened(tmp_path, "log.csv", more + "\nquality: {max_quarantined: 50%}")
+    assert log.quarantine.execute()["line"].tolist() == [4 if header else 3]
+    assert events(log) == EXPECTED
+
+
+def test_rows_of_several_files_keep_their_order_when_times_are_equal(tmp_path):
+    rows = [("u", "2024-05-01 10:00:00", "view", str(place), "1") for place in range(6)]
+    (tmp_path / "part1.csv").write_text(text(rows=rows[:3]))
+    (tmp_path / "part2.csv").write_text(text(rows=rows[3:]))
+    log = opened(tmp_path, "part*.csv")
+    found = log.events.order_by("timestamp", "line").execute()
+    assert found["channel"].tolist() == ["0", "1", "2", "3", "4", "5"]
+    assert found["line"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "user,at,event,channel,amount\n"])
+def test_a_file_without_an_event_is_refused(tmp_path, content):
+    (tmp_path / "log.csv").write_text(content)
+    with pytest.raises(ContractError, match=r"log\.csv: (is empty|has a header and no events)"):
+        opened(tmp_path, "log.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["user", "AT", "at", "event", "channel", "amount"], "column '(AT|at)' stands twice"),
+        (["user", "at", "event", "channel", "amount", "_Line"], "'_Line' has a name of ours"),
+    ],
+)
+def test_columns_that_an_engine_would_take_for_one_another_are_refused(tmp_path, names, told):
+    (tmp_path / "log.csv").write_text(",".join(names) + "\n" + "x," * 5 + "x\n")
+    with pytest.raises(ContractError, match=told):
+        opened(tmp_path, "log.csv")
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
+    lines = text().splitlines()
+    (tmp_path / "log.csv").write_text("\n".join(line + "," for line in [*lines, "x,,,,"]) + "\n")
+    log = opened(tmp_path, "log.csv", "quality: {max_quarantined: 50%}")
+    assert events(log) == EXPECTED
+    assert list(log.quarantine.columns)[4:] == [*NAMES, "column_6"]
+
+
+def test_a_torn_gzip_file_is_named(tmp_path):
+    packed = gzip.compress(text().encode())
+    for torn in (packed[:-9], packed[:40] + b"\0\0\0\0" + packed[44:]):
+        (tmp_path / "log.csv.gz").write_bytes(torn)
+        with pytest.raises(ContractError, match=r"log\.csv\.gz: is no whole gzip file"):
+            opened(tmp_path, "log.csv.gz")
+
+
+def test_the_fingerprint_of_a_table_is_that_of_its_rows_in_any_order(tmp_path):
+    (tmp_path / "shop.yml").write_text(DATASET.format(source="touches", more="engine: duckdb"))
+    dataset = load_dataset(tmp_path / "shop.yml")
+
+    def of(rows, names=NAMES):
+        con = ibis.duckdb.connect()
+        con.create_table("touches", pd.DataFrame(rows, columns=names))
+        return table_fingerprint(con, dataset)
+
+    whole = of(ROWS)
+    assert of(ROWS[::-1]) == whole
+    others = [
+        of(ROWS[:3]),
+        of([*ROWS, ROWS[0]]),
+        of([*ROWS[:3], (*ROWS[3][:4], "3.26")]),
+        of([*ROWS[:3], (*ROWS[3][:3], "we", "b3.25")]),
+        of(ROWS, [*NAMES[:4], "price"]),
+    ]
+    assert len({whole, *others}) == 6
+
+
+def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180
+    assert fingerprint(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
