@@ -321,7 +321,7 @@ def test_what_follows_from_a_cell_never_seen_is_no_surer_than_the_cell():
 
 
 def test_what_customers_agree_on_is_surer_than_the_cells_on_the_way():
-    # half of them hesitate early, half late: all of them buy in the end with 32 %
+    # half of them are lost early, half late: of either half 32 % buy in the end
     rows = [
         (b, *move)
         for b in range(60)

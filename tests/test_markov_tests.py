@@ -117,16 +117,14 @@ def test_preproglucacon(shared_data):
 
 def customers_of_one_move(*groups) -> pd.DataFrame:
     """Return a table of groups in which every customer moves once: (to s0, to s1) of each."""
-    moves = [
-        (g, target)
-        for g, made in enumerate(groups)
-        for target in (0, 1)
-        for _ in range(made[target])
+    rows = [
+        (group, f"s{target}")
+        for group, made in enumerate(groups)
+        for target, n in enumerate(made)
+        for _ in range(n)
     ]
-    counts = np.zeros((len(moves), len(groups), 1, 2))
-    for bucket, (group, target) in enumerate(moves):
-        counts[bucket, group, 0, target] = 1
-    return counts_frame(counts)
+    table = pd.DataFrame(rows, columns=["segment", "to_stage"])
+    return table.assign(bucket=table.index, from_stage="s0", n=1)
 
 
 def test_cells_of_two_groups_are_compared_as_by_pearson():
