@@ -71,6 +71,12 @@ def test_published_points():
     assert bg.expected_purchases(26, 30.857, 31, 52) == pytest.approx(25.75659, rel=5e-5)
     assert bg.probability_alive(26, 30.857, 31) == pytest.approx(0.9688523, abs=2e-6)
     assert pareto.probability_alive(26, 30.857, 31) == pytest.approx(0.997874, abs=5e-6)
+    # no page needs what a Pareto/NBD customer will buy: Schmittlein, Morrison & Colombo (1987)
+    (r, alpha, s, beta), (x, T, t) = pareto.params_, (26, 31, 52)
+    alive = pareto.probability_alive(x, 30.857, T)
+    rate = (r + x) / (alpha + T) * (beta + T) / (s - 1)
+    bought = rate * (1 - ((beta + T) / (beta + T + t)) ** (s - 1)) * alive
+    assert bought == pytest.approx(25.45647, rel=5e-5)
 
 
 def test_bg_log_likelihood_at_the_published_extremes():
