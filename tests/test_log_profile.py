@@ -166,9 +166,9 @@ def test_a_log_too_short_to_draw_or_without_silences_says_so(tmp_path):
         log_profile.silences(log)
 
 
-def test_pictures_return_their_axes_and_name_their_units(log):
+def test_pictures_return_their_axes_and_name_their_units(log, canvas):
     curves = plots.activity_curves(log_profile.activity(log))
-    assert [ax.get_title().split(" per ")[1] for ax in curves] == ["week"] * 3
+    assert [ax.get_title(loc="left").split(" per ")[1] for ax in curves] == ["week"] * 3
     profile = log_profile.touchpoint_profile(log)
     reach = plots.touchpoint_reach(profile, label=log.label)
     assert [text.get_text() for text in reach.get_yticklabels()] == ["look", "never", "buy"]
