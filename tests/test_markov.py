@@ -350,6 +350,13 @@ def test_a_segment_leans_on_everybody_as_far_as_it_is_like_them(unlike, least, m
     assert least <= chain.pull_ <= most
 
 
+def test_the_end_of_a_walk_is_certain_and_an_unknown_row_stays_unknown():
+    with pytest.warns(UserWarning, match="no exit seen from b"):
+        chain = MarkovChain().fit(table([[0, 3, 2], [0, 0, 0], [0, 0, 0]], ["a", "b", "lost"]))
+    for limit in chain.interval():
+        np.testing.assert_array_equal(limit[1:], [[np.nan] * 3, [0, 0, 1]])
+
+
 def test_sequences_tell_neither_days_nor_customers():
     chain = MarkovChain(absorbing=("e",)).fit(SIX_JOURNEYS)
     assert not chain.days_.any()

@@ -128,15 +128,14 @@ def customers_of_one_move(*groups) -> pd.DataFrame:
 
 
 def test_cells_of_two_groups_are_compared_as_by_pearson():
-    """With one move a customer the square of z is the statistic of the two-by-two table."""
+    """With one move a customer: the test of the two-by-two table."""
     table = markov_tests.moved_cells(customers_of_one_move((30, 20), (18, 32)), "segment")
     chi2 = stats.chi2_contingency([[30, 20], [18, 32]], correction=False)
-    np.testing.assert_allclose(table["z"] ** 2, chi2.statistic)
     np.testing.assert_allclose(table["p_value"], chi2.pvalue)
     first = table.query("segment == 0 and to_stage == 's0'").iloc[0]
     figures = first[["n", "probability", "share_elsewhere", "difference"]].tolist()
     assert figures == pytest.approx([30, 0.6, 0.36, 0.24])
-    assert (first["z"] > 0, first["verdict"]) == (True, "higher")
+    assert first["verdict"] == "higher"
 
 
 def test_a_move_hardly_expected_and_never_made_proves_nothing():
@@ -155,13 +154,29 @@ def test_a_cell_is_compared_from_five_moves_on(moves, compared):
 
 def test_each_segment_is_compared_with_all_others_together():
     groups = [(30, 20), (18, 32), (10, 25)]
-    table = markov_tests.homogeneity_test(customers_of_one_move(*groups), n_permutations=99)
+    table = markov_tests.homogeneity_test(customers_of_one_move(*groups))
     tables = [groups]
     tables += [[one, np.sum(groups, 0) - one] for one in np.array(groups)]
     known = [stats.chi2_contingency(t, correction=False, lambda_="log-likelihood") for t in tables]
     np.testing.assert_allclose(table["statistic"], [one.statistic for one in known])
     np.testing.assert_allclose(table["p_asymptotic"], [one.pvalue for one in known])
     assert table["df"].tolist() == [2, 1, 1, 1]
+
+
+def test_what_chance_alone_would_show_is_the_mean_gap_of_coins_tossed():
+    """Two groups of 50 customers, one move each: the gap is that of a hundred coins."""
+    result = independence_test(count_array(customers_of_one_move((25, 25), (25, 25)), "segment")[0])
+    heads = np.arange(101)
+    gap = np.abs(heads - 50) @ stats.binom.pmf(heads, 100, 0.5) / 2  # in moves, of each cell
+    assert result["effect_by_chance"] == pytest.approx(4 * gap / 200, rel=0.05)
+    assert (result["effect"], result["p_value"]) == (0, 1)
+
+
+def test_the_surest_of_all_permutations_is_one_of_them_itself():
+    counts = customers_of_one_move((40, 0), (0, 40))
+    assert independence_test(count_array(counts, "segment")[0])["p_value"] == 1 / 1000
+    points = markov_tests.change_points(changing(3, 0.2), n_permutations=99)
+    assert points["p_value"].min() == 1 / 100
 
 
 def test_departures_of_the_buckets_add_up_to_observed_less_expected():

@@ -309,3 +309,11 @@ def test_the_fingerprint_of_a_table_is_that_of_its_rows_in_any_order(tmp_path):
 def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180
     assert fingerprint(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_table_of_customers_that_breaks_off_is_told_by_its_line(tmp_path):
+    (tmp_path / "log.csv").write_text(text())
+    (tmp_path / "people.csv").write_text("id,land\n" + "007,ES\n" * 60_000 + "u2\n")
+    more = "customers: {source: people.csv, columns: {customer_id: id, country: land}}"
+    with pytest.raises(ContractError, match=r"people\.csv: .*CSV Error on Line: 60002"):
+        opened(tmp_path, "log.csv", more)

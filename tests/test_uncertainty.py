@@ -280,6 +280,19 @@ def test_what_is_undefined_without_one_customer_is_as_sure_as_the_others_make_it
     assert width == pytest.approx(whole.upper - whole.lower, rel=0.07)
 
 
+@pytest.mark.parametrize(("undefined", "known"), [(50, True), (51, False)])
+def test_an_interval_needs_half_of_its_replicates(undefined, known):
+    counts = np.random.default_rng(14).poisson(3, (30, 2)) + 1.0
+
+    def statistic(totals):
+        shares = share(totals)
+        return np.where((np.arange(len(shares)) < undefined) & (len(shares) == 100), np.nan, shares)
+
+    found, sure = (resample(counts, statistic, n_resamples=100, level=at) for at in (0.95, 1.0))
+    assert np.isfinite([found.lower, found.upper]).all() == known
+    assert not known or sure.upper == np.nanmax(sure.replicates)
+
+
 def test_two_shares_of_the_same_customers_are_a_paired_t_test():
     rng = np.random.default_rng(12)
     one, other = rng.random((2, 80)) < [[0.6], [0.4]]

@@ -280,7 +280,8 @@ def leakage_checks(samples: Samples, *, most: int = 20_000) -> pd.DataFrame:
         return features(numbered, cut_off, horizon, samples.words).drop("bucket").execute()
 
     changed = changed_by_the_future(make, _some(log.events, len(samples.now), most), cut_off)
-    table = pd.DataFrame({"feature": dict.fromkeys([*samples.rfm, *samples.journey, *changed])})
+    names = dict.fromkeys([*samples.rfm, *samples.journey, *changed])
+    table = pd.DataFrame({"feature": list(names)})
     table["changes"] = table["feature"].isin(changed)
     rows = pd.concat(samples.training)
     areas = [
