@@ -111,6 +111,7 @@ def test_calibration_groups_hold_everybody_once(scored):
     table = calibration(*scored)
     assert table["customers"].sum() == 5000
     assert table["predicted"].is_monotonic_increasing
+    assert table["bin"].tolist() == list(range(1, 11))
     assert table["predicted"].between(table["lower"], table["upper"]).sum() >= 8
 
 
