@@ -15,6 +15,10 @@ import pandas as pd
 
 from cjlib.uncertainty import BUCKETS
 
+LOST, OPEN = "lost", "open"
+"""How journeys end: in a silence seen to its end, or not yet."""
+DAY = 86_400
+"""Seconds."""
 _DIGITS = "0123456789abcdef"
 
 
@@ -173,7 +177,7 @@ def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     closed = closed.rename(from_stage="stage", to_stage="next_stage")
     seconds = closed.left.epoch_seconds() - closed.started.epoch_seconds()
     return closed.group_by([*by, "from_stage", "to_stage"]).agg(
-        n=closed.count(), customers=closed.customer_id.nunique(), days=seconds.sum() / 86_400
+        n=closed.count(), customers=closed.customer_id.nunique(), days=seconds.sum() / DAY
     )
 
 

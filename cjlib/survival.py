@@ -15,11 +15,10 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.journeys import purchase_days
+from cjlib.journeys import DAY, LOST, OPEN, purchase_days
 from cjlib.uncertainty import bucket_array, resample
 
-OPEN, LOST, PURCHASE = "open", "lost", "purchase"
-DAY = 86_400
+PURCHASE = "purchase"
 FEWEST_SPELLS, FEWEST_ENDS = 30, 20
 """A group with fewer spells, or fewer of them ended, has no curve."""
 STEPS = 600  # into which the inactivity is divided where days are fractions

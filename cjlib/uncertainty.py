@@ -23,6 +23,8 @@ BUCKETS = 256
 """Into how many buckets customers are hashed; fewer customers are a bucket each."""
 FEWEST_BUCKETS = 20
 """Buckets below which no test by exchanging or resampling them is made."""
+FOUND = 0.05
+"""q-value from which downwards something counts as found, on every page."""
 CHUNK = 4_000_000  # numbers held at once while resampling
 FEW = 5  # successes or failures, at the effective sample size, below which a cell is nearly empty
 

@@ -11,6 +11,7 @@ from cjlib.journey_map.counts import (
     visit_facts,
     visits_by_stage,
 )
+from cjlib.journeys import DAY
 from cjlib.log import Log
 from cjlib.uncertainty import proportion, ratio
 
@@ -45,7 +46,7 @@ def stage_table(log: Log) -> pd.DataFrame:
     names = log.stages.names
     customers = customers_by(log.journeys)
     visits = visit_facts(log)
-    dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / 86_400
+    dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / DAY
     days = visits.group_by("stage").agg(
         median_days=dwell.median(where=visits.settled),
         median_days_onward=dwell.median(where=visits.settled & (visits.next_stage != "lost")),

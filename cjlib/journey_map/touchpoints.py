@@ -30,11 +30,10 @@ from cjlib.journey_map.counts import (
     with_segments,
 )
 from cjlib.log import Log
-from cjlib.uncertainty import benjamini_hochberg, difference_test, proportion, ratio
+from cjlib.uncertainty import FOUND, benjamini_hochberg, difference_test, proportion, ratio
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
 LEAST = 30  # visits on either side, purchases or feelings below which nothing is tested
-FOUND = 0.05  # q-value below which a difference counts as found
 LACKING = {
     "sentiment": f"no touchpoint has {LEAST} feelings",
     "pain": f"no touchpoint up to the purchase has {LEAST} visits with it and {LEAST} like them"

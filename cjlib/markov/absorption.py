@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import ParameterError
+from cjlib.journeys import LOST
 from cjlib.stages import StageModel
 
 Array = np.ndarray
-LOST, PURCHASE = "lost", "purchase"
+PURCHASE = "purchase"
 
 
 def solve_walk(inner: Array, leaving: Array, right: Array) -> Array:

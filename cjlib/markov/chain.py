@@ -17,10 +17,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cjlib.errors import ParameterError
+from cjlib.journeys import LOST, OPEN
 from cjlib.markov.absorption import absorption_probabilities, expected_cost
 from cjlib.uncertainty import BUCKETS, FEW, bucket_array, proportion, resample
 
-ALL, LOST, OPEN = "all", "lost", "open"
+ALL = "all"
 MOST = 10.0
 """Pseudo-transitions towards a base at most. Likelihood alone asks for thousands where a segment's
 rows are close to everybody's, and then a difference that thousands of its own transitions show

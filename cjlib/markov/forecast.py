@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
+from cjlib.journeys import DAY
 from cjlib.markov.next_stage import SILENCE_BANDS, silence_band
 from cjlib.uncertainty import bucket_array
 
 ALL, BACK_TEST = "all", "back-test"
 NEW, GONE = "(new)", "(gone)"
 STATES = ["from_stage", "from_band", "to_stage", "to_band"]
-WEEK = 7 * 86_400  # seconds
+WEEK = 7 * DAY  # seconds
 WEEKS = 104  # snapshots to look back at most
 FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 """How far the moves and the arrivals look back; fewer where the log is shorter."""

@@ -23,14 +23,13 @@ from cjlib.markov.independence import (
 from cjlib.tables import TABLES
 from cjlib.uncertainty import (
     FEWEST_BUCKETS,
+    FOUND,
     benjamini_hochberg,
     difference_test,
     proportion,
 )
 
 ALL = "all"
-SURE = 0.05
-"""Largest q-value of what counts as found."""
 FEWEST_EXPECTED = 5
 """Expected moves before and after a boundary below which a cell cannot show a change."""
 FEWEST_MOVES = 5
@@ -295,9 +294,9 @@ def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
         first=points.loc[points["plausible"], "period"].min(),
         last=points.loc[points["plausible"], "period"].max(),
         q_value=q_values["change"],
-        verdict="change" if q_values["stationarity"] <= SURE else "hint",
+        verdict="change" if q_values["stationarity"] <= FOUND else "hint",
     )
-    return found[found["q_value"] <= SURE]
+    return found[found["q_value"] <= FOUND]
 
 
 def moved_since(moves: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
@@ -367,7 +366,7 @@ def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:
     table = pd.DataFrame({name: values.ravel() for name, values in figures.items()}, index)
     table = table.rename_axis([group, "from_stage", "to_stage"]).reset_index()[shown.ravel()]
     way = np.where(table["difference"] > 0, "higher", "lower")
-    table = table.assign(verdict=np.where(table["q_value"] <= SURE, way, "none"))
+    table = table.assign(verdict=np.where(table["q_value"] <= FOUND, way, "none"))
     return table.sort_values("p_value", ignore_index=True, kind="stable")
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
+from cjlib.journeys import DAY, LOST
 from cjlib.stages import StageModel
 
-LOST = "lost"
 SILENCE_BANDS = 12
 """Into how many equal bands the silence up to the inactivity is divided, here and in the forecast.
 
@@ -27,7 +27,6 @@ it is two to six months (0.05, 0.67 and 0.63 both); more bands gained nothing. F
 weeks ahead erred as little with them, or less.
 """
 CAUTION = 10.0  # how many events of the band before stand in for a band's own
-DAY = 86_400
 KEYS = ["stage", "band"]
 
 

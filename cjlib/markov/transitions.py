@@ -10,13 +10,12 @@ import pandas as pd
 from scipy import sparse
 
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.journeys import ngram_counts, transition_counts
+from cjlib.journeys import DAY, LOST, ngram_counts, transition_counts
 from cjlib.stages import StageModel
 
-ALL, LOST, OTHER = "all", "lost", "(other)"
+ALL, OTHER = "all", "(other)"
 FIRST = ("channel", "touchpoint", "stage")
 MOST = 5  # segments told apart; the others are one
-DAY = 86_400
 
 
 def transitions(

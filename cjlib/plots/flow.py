@@ -13,10 +13,10 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import shortened
+from cjlib.journeys import LOST
 from cjlib.plots.charts import Label, new_axes
 from cjlib.plots.style import ACCENT, BAD, INK, MUTED, role_colors
 
-LOST = "lost"
 WIDEST = 22.0  # points, of the move that most customers made
 FAINT = 0.02  # of that move: what is not drawn
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # over lines

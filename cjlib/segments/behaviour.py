@@ -12,6 +12,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from cjlib.journeys import DAY
+
 SAMPLE = 20_000  # customers from which clusters are learned
 CHUNK = 200_000  # customers held at once while all are assigned
 OF_EVENTS = ("stage", "touchpoint", "channel")
@@ -127,7 +129,7 @@ def _aggregate(events: ir.Table, feature: str) -> ir.Scalar:
         return (events[kind] == level).fill_null(False).cast("float64").mean()
     if kind == "days between events":
         first, last = events.timestamp.min(), events.timestamp.max()
-        days = (last.epoch_seconds() - first.epoch_seconds()) / 86400
+        days = (last.epoch_seconds() - first.epoch_seconds()) / DAY
         return (days / (events.count() - 1).nullif(0) + 1).ln()
     if kind == "events":
         return (events.count() + 1).ln()

@@ -13,6 +13,7 @@ from cjlib.segments.cluster_names import ALL
 from cjlib.segments.rfm import NOT_YET, purchase_history
 from cjlib.segments.views import VIEWS, Views
 from cjlib.uncertainty import (
+    FOUND,
     Difference,
     benjamini_hochberg,
     bucket_array,
@@ -28,7 +29,6 @@ MEASURES = {
 }
 """What came of a segment's customers: sums above and below the line, and the interval."""
 CHURN = {"churn": ("gone", "customers", partial(proportion, alike=1.0))}
-SURE = 0.05  # q-value below which a group is told from the others
 ENOUGH = 30  # customers, below which a group's churn is not talked about
 LEVELS = 6  # of an attribute, the most frequent ones
 
@@ -267,7 +267,7 @@ def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
     for name in (*MEASURES, *CHURN):
         # A group above everybody's mean is above that of the others, too.
         way = np.where(table[name] > everybody[name], "higher", "lower")
-        verdict = pd.Series(way, table.index).where(table[f"{name}_q"] < SURE, "none")
+        verdict = pd.Series(way, table.index).where(table[f"{name}_q"] < FOUND, "none")
         built_in = table["segmentation"].map(lambda view, name=name: name in made_of.get(view, ()))
         told[name] = verdict.mask(table[f"{name}_q"].isna() | built_in)
     told = pd.DataFrame(told).dropna(axis=1, how="all")
@@ -313,5 +313,5 @@ def attribute_shares(log, views: Views, customers: pd.DataFrame) -> pd.DataFrame
     table = pd.concat(parts, ignore_index=True)
     table["q_value"] = table.groupby("view")["p_value"].transform(benjamini_hochberg)
     columns = ["view", "segment", "attribute", "level", "n", "share", "others_share", "difference"]
-    table = table.loc[table["q_value"] < SURE, [*columns, "lower", "upper", "q_value"]]
+    table = table.loc[table["q_value"] < FOUND, [*columns, "lower", "upper", "q_value"]]
     return table.rename(columns={"n": "customers"})

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.journeys import purchase_days
+from cjlib.journeys import DAY, purchase_days
 from cjlib.segments.clusters import jaccard
 from cjlib.uncertainty import proportion
 
@@ -191,7 +191,7 @@ def purchase_history(log, as_of: pd.Timestamp | None = None) -> ir.Table:
         value=spent.round(6).cast("float64") if log.has("value") else ibis.null("float64"),
     )
     silence = int(pd.Timestamp(as_of).timestamp()) - history["last"].epoch_seconds()
-    history = history.mutate(recency_days=(silence / 86400).floor().cast("int32"))
+    history = history.mutate(recency_days=(silence / DAY).floor().cast("int32"))
     return history.inner_join(often, "customer_id").select(
         "customer_id", "bucket", "recency_days", "frequency", "value"
     )

@@ -6,9 +6,9 @@ import pandas as pd
 from cjlib.journey_map import touchpoint_table
 from cjlib.journey_map.counts import touch_facts, visit_facts, with_segments
 from cjlib.segments.cluster_names import ALL
-from cjlib.segments.profiles import ENOUGH, SURE, shares_by_segment
+from cjlib.segments.profiles import ENOUGH, shares_by_segment
 from cjlib.segments.views import Views
-from cjlib.uncertainty import benjamini_hochberg
+from cjlib.uncertainty import FOUND, benjamini_hochberg
 
 STEPS = 5  # stages of a journey's beginning
 TYPICAL = 2  # beginnings told of a segment
@@ -164,7 +164,7 @@ def ends_in_vain(log, segments: pd.DataFrame) -> pd.DataFrame:
     enough = (table["of"] >= ENOUGH) & (len(table["level"].unique()) > 1)
     q_value = benjamini_hochberg(table["p_value"].where(enough))
     more = table["share"] if alone else table["difference"]
-    table = table[enough & (alone | (q_value < SURE) & (more > 0))]
+    table = table[enough & (alone | (q_value < FOUND) & (more > 0))]
     table = table.loc[more.reindex(table.index).sort_values(ascending=False, kind="stable").index]
     columns = {"level": "end_stage", "of": "end_journeys", "share": "end_share"}
     table = table.drop_duplicates("segment").rename(columns=columns)
@@ -205,7 +205,7 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
     table = table.merge(_spoken_of(shown))
     least = log.dataset.privacy.smallest_group
     followed = (table["followed_share"] * table["visits"]).round()
-    tested = (table["role"] == "before") & (table["later_purchase_q"] < SURE)
+    tested = (table["role"] == "before") & (table["later_purchase_q"] < FOUND)
     tested &= _share(followed, table["visits"], least).notna()
     tested &= table["view"] != views.names["rfm"]
     felt = table["feelings"] >= ENOUGH
