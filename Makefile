@@ -1,6 +1,6 @@
 # Everything a newcomer needs; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help env report lab test lint unit nbval notebooks lock clean
+.PHONY: help env report lab test lint unit nbval simulate notebooks lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,9 @@ unit: env
 
 nbval: env
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks -p no:cacheprovider
+
+simulate: env  ## count findings in worlds where nothing, or something, is planted (hours)
+	$(BIN)/python -m tests.simulations
 
 notebooks: env  ## run the notebooks in place on the demo, to commit their outputs
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -154,11 +155,20 @@ def _end_with_the_run(alive: Connection) -> None:
 
 def execute_notebook(task: Task) -> Outcome:
     """Execute one notebook with Papermill, telling of each cell as it starts."""
+    with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as sockets:
+        return _execute(task, sockets)
+
+
+def _execute(task: Task, sockets: str) -> Outcome:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     began = time.monotonic()
+    # Files as sockets, in a folder of the kernel's own: of ports, which are chosen before they are
+    # taken, two kernels that start at once may choose the same, and then one never answers.
+    kernel = {"transport": "ipc", "ip": f"{sockets}/at", "connection_file": f"{sockets}/key.json"}
     at, heading = {"cell": 0, "line": ""}, ""
 
     def started(cell, cell_index) -> None:
@@ -178,6 +188,7 @@ def execute_notebook(task: Task) -> Outcome:
             kernel_name="python3",
             cwd=str(task.source.parent),
             progress_bar=False,
+            config=Config(KernelManager=kernel),
             start_timeout=_START_TIMEOUT,
             execution_timeout=task.timeout,
             iopub_timeout=60,
