@@ -1,6 +1,9 @@
 """The ways to install say the same, and the lock is whole."""
 
+import ast
+import importlib.metadata
 import re
+import sys
 import tomllib
 
 import pytest
@@ -10,6 +13,7 @@ from tests.conftest import ROOT
 
 CONDA_NAMES = {
     "ibis-framework[duckdb]": "ibis-duckdb",
+    "bleach[css]": "bleach-with-css",
     "duckdb": "python-duckdb",
     "tzdata": "python-tzdata",
 }
@@ -62,3 +66,20 @@ def test_every_dependency_states_its_one_reason():
     entries = [line for line in block.splitlines() if line.strip().startswith('"')]
     assert entries
     assert all(re.search(r"#\s\w+", line) for line in entries)
+
+
+def test_whatever_the_library_imports_is_declared(project):
+    imported = set()
+    for path in (ROOT / "cjlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    imported -= {"cjlib", *sys.stdlib_module_names}
+    declared = {re.match(r"[A-Za-z0-9_-]+", line)[0] for line in project["dependencies"]}
+    homes = importlib.metadata.packages_distributions()
+    undeclared = {
+        name for name in imported if not declared & {home.lower() for home in homes[name]}
+    }
+    assert not undeclared
