@@ -11,6 +11,7 @@ import ast
 
 from cjlib.errors import Unanswerable
 from cjlib.forms import Wording, shared_sentences
+from cjlib.groups import too_few_said
 
 MARK = "application/vnd.cjlib.unanswered+json"
 """The kind of output by which a page knows a cell that was left out."""
@@ -79,6 +80,7 @@ def _mark(reason: str, said: bool = True) -> None:
     """Mark the cell as one that was left out, and show the reason unless it was said before."""
     from IPython.display import display
 
+    reason = shared_sentences()["too_few_reason"] if too_few_said(reason) else reason
     row = {"reason": reason}
     shown = {MARK: row}  # nobody sees it, but a page knows by it that the cell has left
     if not said:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from pandas.api.types import is_integer_dtype
 
-from cjlib import answers
+from cjlib import answers, groups
 from cjlib.errors import ContractError, ParameterError, PrivacyError, did_you_mean
 from cjlib.forms import (
     UNITS,
@@ -23,7 +24,7 @@ from cjlib.forms import (
     trust_sentence,
 )
 from cjlib.log import Log
-from cjlib.plots.style import set_theme
+from cjlib.plots.style import set_theme, texts_of
 from cjlib.tables import TABLES, without_ids, write_table
 
 
@@ -51,6 +52,7 @@ class Report:
         self.findings: list[dict] = []
         self.tables: dict[str, pd.DataFrame] = {}
         set_theme()
+        groups.protect(log.dataset.privacy.smallest_group, self._everybody)
         pd.set_option("display.width", 120, "display.max_columns", 30)
         answers.install()
 
@@ -62,7 +64,8 @@ class Report:
         Parameters
         ----------
         rows : DataFrame, Series or mapping
-            A table, or a single row. Where it is empty nothing is said, or `otherwise`.
+            A table, or a single row. Where it is empty nothing is said, or `otherwise`. Rows of too
+            few customers (see `cjlib.groups`) are left out; where none is left, that is said.
         sentence : str
             One whole sentence in Markdown with fields such as ``{stage}`` or ``{probability}``;
             figures take the form of their column's name (see `cjlib.forms`), texts are escaped.
@@ -76,7 +79,11 @@ class Report:
         ParameterError
             If the sentence has a field that the row lacks.
         """
-        filled = self._filled(rows, sentence) or (self._filled({}, otherwise) if otherwise else [])
+        large = self._large(rows, sentence)
+        if not len(large) and len(rows):
+            large, sentence, otherwise = {}, shared_sentences()["too_few"], ""
+        filled = self._filled(large, sentence)
+        filled = filled or (self._filled({}, otherwise) if otherwise else [])
         if filled:
             between = "\n" if sentence.lstrip().startswith("- ") else "\n\n"
             markdown, plain = zip(*filled, strict=True)
@@ -109,7 +116,7 @@ class Report:
             What the figure counts; by default what the column's name says.
         """
         self.say(rows, sentence, otherwise)
-        for place, row in enumerate(_records(rows), start=1):
+        for place, row in enumerate(self._large(rows, sentence), start=1):
             of = value or main_figure(sentence, row)
             kind = kind_of(of)
             own = f"{of}_lower" in row
@@ -145,6 +152,17 @@ class Report:
         if missing:
             row = {"what": list(missing.values()), "columns": list(missing)}
             self.say(row, shared_sentences()["left_out"])
+
+    def _large(self, rows, sentence: str) -> list[dict]:
+        """Return the rows that are of enough customers to be said so."""
+        records = _records(rows)
+        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame([pd.Series(records[0])])
+        large = [row for row, few in zip(records, groups.hidden(table), strict=True) if not few]
+        said = [plain for _, plain in self._filled(large, sentence)]
+        return [row for row, text in zip(large, said, strict=True) if not groups.too_few_said(text)]
+
+    def _everybody(self) -> int:
+        return int(self.log.journeys.customer_id.nunique().execute())
 
     def _filled(self, rows, sentence: str) -> list[tuple[str, str]]:
         """Return the sentence in Markdown and plain, per row."""
@@ -187,8 +205,11 @@ class Report:
 
     # -- what a notebook shows ------------------------------------------------------------------
 
-    def show(self, shown, caption: str = "", *, rows: int = 20) -> None:
+    def show(self, shown, caption: str = "", *, rows: int = 20, of: pd.DataFrame = None) -> None:
         """Display a picture, or the first rows of a table with every text escaped.
+
+        Rows of too few customers are left out (see `cjlib.groups`), and a note says so. The texts
+        of a picture go with it, so that the scan before publication reads them, too.
 
         Parameters
         ----------
@@ -200,11 +221,14 @@ class Report:
             What the table shows, or what the picture says to who cannot see it.
         rows : int
             How many rows to show; a note says how many there are.
+        of : DataFrame, optional
+            What a picture shows that no function of `cjlib.plots` has drawn.
 
         Raises
         ------
         PrivacyError
-            If the table has a column ``customer_id``.
+            If the table has a column ``customer_id``, or a picture of one's own shows too few
+            customers, or does not say of what it is.
         """
         if isinstance(shown, pd.DataFrame):
             self._show_table(shown, caption, rows)
@@ -212,8 +236,20 @@ class Report:
         import matplotlib.pyplot as plt
 
         first = shown if hasattr(shown, "savefig") else np.ravel(shown)[0].figure
-        display(first, metadata={"alt": caption} if caption else {})
+        lacking = getattr(first, "cj_lacking", None)
+        if of is not None:
+            lacking = None if groups.hidden(of).any() else 0
+        if lacking is None:
+            plt.close(first)
+            raise PrivacyError(
+                f"{self.notebook}: a picture that cjlib.plots has not drawn needs the table it is "
+                "of, without groups too small: table = groups.enough_of(table), draw it, and "
+                "report.show(ax, of=table)."
+            )
+        display(first, metadata={"alt": caption} | {groups.TEXTS: texts_of(first)})
         plt.close(first)
+        if lacking:
+            self.say({}, shared_sentences()["too_few_drawn"])
 
     def _show_table(self, table: pd.DataFrame, caption: str, rows: int) -> None:
         if table.index.names != [None]:
@@ -223,11 +259,20 @@ class Report:
                 f"{self.notebook}: a notebook never shows customers by their ids; "
                 "leave out the column customer_id (report.publish may hold it)."
             )
-        note = ""
-        if len(table) > rows:
-            counts = {"rows": rows, "all_rows": len(table)}
-            note = self.wording.sentence(shared_sentences()["first_rows"], counts)
+        if table.columns.name is not None and all(map(is_integer_dtype, table.dtypes)):
+            table = groups.enough_cells(table, table)
+        few = groups.hidden(table)
+        table = table[~few]
+        counts = {"rows": rows, "all_rows": len(table), **self._standing()}
+        notes = {"first_rows": len(table) > rows, "too_few_rows": few.any() and not table.empty}
+        note = " ".join(
+            self.wording.sentence(shared_sentences()[name], counts)
+            for name, holds in notes.items()
+            if holds
+        )
         if table.empty:
+            if few.any():
+                self.say({}, shared_sentences()["too_few"])
             return
         columns = table_texts(table.head(rows), self.wording)
         texts = {"html": html_table, "plain": plain_table}
@@ -297,4 +342,4 @@ def _records(rows: pd.DataFrame | pd.Series | Mapping) -> list[dict]:
     """Return a table's rows, or a single row, as mappings."""
     if isinstance(rows, pd.DataFrame):
         return rows.astype(object).to_dict("records")
-    return [dict(rows)]
+    return rows if isinstance(rows, list) else [dict(rows)]

@@ -13,7 +13,8 @@ import cjlib
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
     {"errors", "forms", "timestamps"},
-    {"yaml_files", "answers"},
+    {"yaml_files", "groups"},
+    {"answers"},
     {"stages"},
     {"dataset_file"},
     {"dataset"},

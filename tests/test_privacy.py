@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from cjlib.errors import PrivacyError
-from cjlib.runs.privacy import check, notebook_text, page_text, phone_numbers, raw_ids, spans
+from cjlib.runs.privacy import check, cut, phone_numbers, raw_ids, small_groups, spans
+from cjlib.runs.shown import Piece, notebook_pieces, page_text
 
 IDS = ["anna-0001", "c_17", "17850", "7", "2011", "María López 3", "x@shop.example", "8f3a2c"]
 
@@ -53,7 +54,11 @@ def test_figures_years_and_longer_words_are_no_ids(text):
     [
         *("+34 612 345 678", "+34612345678", "0034 612 345 678", "+1 (212) 555-0123"),
         *("(212) 555-0123", "212-555-0123", "612 345 678", "93 123 45 67", "612-345-678"),
-        "+44 20 7946 0958",
+        *("+44 20 7946 0958", "+44 (0)20 7946 0958", "+33 1 23 45 67 89", "+49 (0) 171 1234567"),
+        *("01 23 45 67 89", "01.23.45.67.89", "01\u00a023\u00a045\u00a067\u00a089", "06-12-34-56-78"),
+        *("030 1234567", "(030) 1234567", "0171/1234567", "030 / 123 45 67", "0171 1234567"),
+        *("020 7946 0958", "(020) 7946 0958", "07700 900123", "0161 496 0000", "020\u20117946\u20110958"),
+        *("612\u202f345\u202f678", "+34\u00a0612\u00a0345\u00a0678"),
     ],
 )
 def test_phone_numbers_are_found(text):
@@ -67,6 +72,8 @@ def test_phone_numbers_are_found(text):
         *("12,345,678 rows", "1234567890", "0.612345678", "+12.5%", "-612.345", "+1,234,567"),
         *("from 612 to 678 of 900", "600  123  456", "95% interval 85% to 95%", "1e+10 2e+10"),
         *("2024-01-01 - 2024-12-31", "4.70.1", "[612 345 678 901]", "8f3a2c91-612-345-678"),
+        *("01.02.2025", "01/02/2025 - 05/03/2025", "01.02.2025 12:30", "2024-01-02 03:04:05"),
+        *("0.05 0.123456789", "00:00:01", "-0.74 (-0.75 to -0.72)", "0 10 20 30 40 50"),
     ],
 )
 def test_figures_and_times_are_no_phone_numbers(text):
@@ -97,7 +104,7 @@ def test_text_of_a_notebook_leaves_out_pictures_and_escapes():
             }
         ]
     }
-    text = notebook_text(json.dumps(notebook))
+    text = "\n".join(piece.text for piece in notebook_pieces(notebook, "n"))
     assert "one\ntwo" in text
     assert "anna-0001 <b>" in text
     assert "c_17" not in text

@@ -21,7 +21,7 @@ SHARES = pd.DataFrame(
         "share": [0.31, 0.02],
         "lower": [0.29, np.nan],
         "upper": [0.33, 0.04],
-        "customers": [40, 3],
+        "customers": [40, 30],
     }
 )
 
@@ -78,7 +78,7 @@ def test_left_out_names_only_columns_the_log_lacks_in_one_line(shown):
 
 def test_a_sentence_is_said_once_per_row_and_texts_are_escaped(shown):
     Report("01", fake_log()).say(SHARES, "In **{stage}** {share} of {customers}.")
-    assert said(shown) == ["In a*b 31.0% of 40.\n\nIn c 2.0% of 3."]
+    assert said(shown) == ["In a*b 31.0% of 40.\n\nIn c 2.0% of 30."]
     assert shown[0]["text/markdown"].startswith(r"In **a\*b** 31.0%")
 
 
@@ -167,10 +167,10 @@ def test_a_findings_figure_its_limits_and_unit_can_be_named(shown):
 
 
 def test_a_table_shows_its_first_rows_and_says_how_many_there_are(shown):
-    table = pd.DataFrame({"share": [0.125] * 30, "n": range(30)})
+    table = pd.DataFrame({"share": [0.125] * 30, "n": range(40, 70)})
     Report("01", fake_log()).show(table, "Shares", rows=2)
     assert said(shown)[0].splitlines() == [
-        *["Shares", "share  n", "12.5%  0", "12.5%  1", "The first 2 of 30 rows."]
+        *["Shares", "share   n", "12.5%  40", "12.5%  41", "The first 2 of 30 rows."]
     ]
     assert "<caption>Shares</caption>" in shown[0]["text/html"]
 
@@ -181,7 +181,7 @@ def test_a_table_without_rows_shows_nothing(shown):
 
 
 def test_a_named_index_is_shown(shown):
-    table = pd.DataFrame({"n": [1]}, index=pd.Index(["checkout"], name="touchpoint"))
+    table = pd.DataFrame({"n": [10]}, index=pd.Index(["checkout"], name="touchpoint"))
     Report("01", fake_log()).show(table)
     assert "checkout" in shown[0]["text/html"]
 
@@ -191,7 +191,7 @@ def test_a_named_index_is_shown(shown):
 )
 def test_a_picture_is_shown_once_and_closed(shown, pick):
     figure, axes = plt.subplots(1, 2)
-    Report("01", fake_log()).show(pick(figure, axes))
+    Report("01", fake_log()).show(pick(figure, axes), of=SHARES)
     assert shown == [figure]
     assert not plt.fignum_exists(figure.number)
 

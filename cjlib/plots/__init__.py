@@ -1,5 +1,8 @@
-"""Every picture of the notebooks: a tidy table in, an ax out."""
+"""Every picture of the notebooks: a tidy table in, an ax out, and no group too small in it."""
 
+from types import FunctionType
+
+from cjlib.groups import drawn_from_groups
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
 from cjlib.plots.churn_pictures import (
     calibration_and_gains,
@@ -57,3 +60,7 @@ __all__ = [
     "transition_pictures",
     "visit_outcomes",
 ]
+
+for _name in set(__all__) - {"role_colors"}:
+    if isinstance(globals()[_name], FunctionType):
+        globals()[_name] = drawn_from_groups(globals()[_name])

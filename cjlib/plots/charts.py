@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cjlib.forms import kind_of, shortened
+from cjlib.groups import enough_cells
 from cjlib.plots.style import ACCENT, SEQUENTIAL, percent_axis, points_axis, thousands_axis
 
 Label = Callable[[str], str]
@@ -87,6 +88,7 @@ def heatmap(
     grid: pd.DataFrame,
     *,
     text: str | pd.DataFrame = ".0%",
+    customers: pd.DataFrame | None = None,
     title: str = "",
     label: Label = str,
     cmap=SEQUENTIAL,
@@ -101,6 +103,8 @@ def heatmap(
         Rows from top to bottom; missing cells stay blank.
     text : str or DataFrame
         Format of the figures, or what to write in each cell.
+    customers : DataFrame, optional
+        How many customers each cell is of; cells of too few stay blank (see `cjlib.groups`).
     title : str
     label : callable
         From a row's or column's name to what is shown.
@@ -110,6 +114,7 @@ def heatmap(
     ax : Axes, optional
     """
     ax = new_axes(ax, 1.4 + 0.45 * len(grid))
+    grid = grid if customers is None else enough_cells(grid, customers)
     written = {"annot": True, "fmt": text}
     if not isinstance(text, str):
         written = {"annot": text.to_numpy(), "fmt": ""}

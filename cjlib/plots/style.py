@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter
+from matplotlib.category import StrCategoryFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter, ScalarFormatter
 
 INK = "#22303c"  # text and axes
 MUTED = "#8a97a3"  # what is only context
@@ -84,3 +86,20 @@ def points_axis(axis) -> None:
 def thousands_axis(axis) -> None:
     """Show an axis of counts with thin separators (12,000)."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def texts_of(figure) -> list[str]:
+    """Return what is written in a picture, sorted: everything but the numbers along its axes."""
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    texts, numbers = [], set()
+    for axis in axes:
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, ScalarFormatter):
+            ticks = [*axis.majorTicks, *axis.minorTicks]
+            numbers |= {id(text) for tick in ticks for text in (tick.label1, tick.label2)}
+        elif isinstance(formatter, FixedFormatter):
+            texts += formatter.seq
+        elif isinstance(formatter, StrCategoryFormatter):  # written only when it is drawn
+            texts += axis.units._mapping
+    texts += [text.get_text() for text in figure.findobj(Text) if id(text) not in numbers]
+    return sorted({str(text) for text in texts} - {""})

@@ -1,33 +1,47 @@
-"""The last look before publication: no raw id, e-mail address or phone number where it may not be.
+"""The last look before publication: what must stay private is on no page, and no group too small.
 
 What counts as showing an id: the id as whole words, where it has four characters or more (an id of
-digits alone: five or more, and not as part of a decimal or of a longer number). Shorter ids are no
-different from figures and cannot be told apart; ids of more than eight words are not sought. Ids
-that are also words of the notebook's own text, of the stage model or of the dataset file are passed
-over: there they do not come from customers. An e-mail address or a phone number is never passed
-over. Pictures cannot be read.
+digits alone: five or more, and not as part of a decimal or of a longer number), or its beginning
+where a text was shortened. Shorter ids are no different from figures and cannot be told apart; ids
+of more than eight words are not sought. Ids that are also words of the notebook's own text, of the
+stage model or of the dataset file are passed over: there they do not come from customers. An e-mail
+address or a phone number is never passed over. Pictures are read by the texts that `Report.show`
+keeps with them; one without is not published.
+
+What counts as a group too small (see `cjlib.groups`): a figure below the limit in a column that
+counts customers, and in a sentence one before the word customers or buyers, or after n.
 """
 
-import html.parser
 import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
-import pandas as pd
 
 from cjlib.errors import PrivacyError
+from cjlib.groups import counts_customers, says_too_few, too_small
+from cjlib.runs.shown import Piece, pictures, pieces
 
 _LONGEST = 8  # words of an id
 _WORD = re.compile(r"\w+")
 _CORE = r"(?s)[\p{L}\p{N}_].*[\p{L}\p{N}_]"  # an id without marks at its ends, for RE2
-_EMAIL = re.compile(r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}")
+_CUT = re.compile(r"(\w\S{6,}\w)\W?…")  # the beginning of something shortened
+_EMAIL = re.compile(r"[\w.%+-]+@(?:[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}|[\w.-]*…)")
+_SPACE = re.compile("[\u00a0\u2000-\u200b\u202f\u205f\u2060\u3000]")
+_HYPHEN = re.compile("[\u2010-\u2015\u2212]")
 _PHONES = (
     # international: + or 00, then 8 to 15 digits in groups
-    re.compile(r"(?<![\w.,+])(?:\+|00)[1-9]\d{0,2}(?:[ .-]?\(?\d{2,5}\)?){2,6}(?![\w]|[.,]\d)"),
+    re.compile(
+        r"(?<![\w.,+])(?:\+|00)[1-9]\d{0,2}(?:[ ./-]?\(0\))?(?:[ ./-]?\(?\d{1,5}\)?){2,7}"
+        r"(?![\w]|[.,]\d)"
+    ),
+    # French, German, British: a 0, then 9 or 10 digits in groups, the first perhaps in brackets
+    re.compile(
+        r"(?<![\w.,/:+-])(?<!\d )(?:\(0[1-9]\d{0,4}\)|0[1-9]\d{0,4})(?:[ ./-]{1,3}\d{2,9}){1,5}"
+        r"(?![\w]|[.,]\d|[-/:]\d)"
+    ),
     # North American: (212) 555-0123, 212-555-0123
     re.compile(r"(?<![\w.,-])(?:\(\d{3}\) ?|\d{3}-)\d{3}-\d{4}(?![\w-]|[.,]\d)"),
     # Spanish: 612 345 678, 612-345-678, 93 123 45 67, 612 34 56 78
@@ -36,78 +50,144 @@ _PHONES = (
 )
 
 
-def check(folder: Path, ids: ir.Table, *, known: str, every_file: bool) -> None:
+def check(
+    folder: Path,
+    events: ir.Table,
+    *,
+    known: str,
+    every_file: bool,
+    smallest: int = 1,
+    private: Iterable[str] = (),
+) -> None:
     """Look through a report before it is published.
 
     Parameters
     ----------
     folder : Path
         The finished report.
-    ids : Ibis table
-        With the raw ``customer_id`` of every customer, on any engine.
+    events : Ibis table
+        With the raw ``customer_id`` of every customer, on any engine; with ``touchpoint`` and
+        ``channel`` the message says in which of them a value stands.
     known : str
         Texts that do not come from customers.
     every_file : bool
         Whether files beside the pages must be free of raw ids, too.
+    smallest : int
+        Customers of the smallest group that may be shown.
+    private : iterable of str
+        Other texts that no file may hold, such as paths of this machine.
 
     Raises
     ------
     PrivacyError
-        Naming each page and what kind of thing it shows, the thing itself masked.
+        Naming each page, its cell and column, and what kind of thing it shows, the thing masked.
     """
-    leaks = sorted(set(_leaks(folder, ids, known, every_file)))
+    leaks = sorted(set(_leaks(folder, events, known, every_file, smallest, list(private))))
     if leaks:
         lines = "\n".join(f"  {leak}" for leak in leaks[:20])
         raise PrivacyError(
             f"The report would have shown what must stay private; nothing was published.\n{lines}\n"
-            "Map or clean these values in the source or the dataset file, or change the notebook."
+            "Map or clean these values in the source or the dataset file, or change the notebook. "
+            f"Too few customers are fewer than {smallest} (privacy.smallest_group); an unread picture "
+            "is one that report.show has not shown."
         )
 
 
-def _leaks(folder: Path, ids: ir.Table, known: str, every_file: bool) -> Iterator[str]:
+def _leaks(
+    folder: Path,
+    events: ir.Table,
+    known: str,
+    every_file: bool,
+    smallest: int,
+    private: list[str],
+) -> Iterator[str]:
     """Yield what was found where, with just enough of it to look for it."""
     passed = set(spans(known))
-    candidates: dict[str, set[str]] = {}
+    candidates: dict[str, dict[str, str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name, shown = path.relative_to(folder).as_posix(), path.suffix in (".html", ".ipynb")
-        texts = list(_texts(path)) if shown or every_file else []
-        for text in texts if shown else []:
-            for found in {*_EMAIL.findall(text), *phone_numbers(text)}:
-                kind = "e-mail address" if "@" in found else "phone number"
-                yield f"{name}: {kind} {_masked(found)}"
-        candidates[name] = {span for text in texts for span in spans(text)} - passed
-    raw = raw_ids(set().union(*candidates.values()), ids)
-    for name, found in candidates.items():
-        for text in found & raw:
-            yield f"{name}: customer id {_masked(text)}"
+        if path.suffix != ".parquet":
+            content = path.read_text(encoding="utf-8", errors="replace")
+            yield from (f"{name}: the path {text}" for text in private if text in content)
+        found = list(pieces(path, name)) if shown or every_file else []
+        for piece in found if shown else []:
+            for text in {*_EMAIL.findall(piece.text), *phone_numbers(piece.text)}:
+                kind = "e-mail address" if "@" in text else "phone number"
+                yield f"{piece.where}: {kind} {_masked(text)}"
+            yield from small_groups(piece, smallest)
+        if path.suffix == ".ipynb":
+            yield from _unread_pictures(json.loads(path.read_text(encoding="utf-8")), name)
+        here = candidates.setdefault(name, {})
+        for piece in found:
+            for span in {*spans(piece.text), *cut(piece.text)} - passed:
+                here[span] = max(here.get(span, ""), piece.where, key=len)  # the closest place
+    raw = raw_ids(set().union(*candidates.values()), events)
+    values = _values(events) if raw else {}
+    for found in candidates.values():
+        for text in found.keys() & raw:
+            columns = [column for column, known in values.items() if _plain(text) in known]
+            of = f", a {' and '.join(columns)} of the log" if columns else ""
+            yield f"{found[text]}: customer id {_masked(text)}{of}"
+
+
+def _values(events: ir.Table) -> dict[str, set[str]]:
+    columns = [column for column in ("touchpoint", "channel") if column in events.columns]
+    return {
+        column: set(map(_plain, events[[column]].distinct()[column].to_pandas().dropna()))
+        for column in columns
+    }
+
+
+def _plain(text: str) -> str:
+    """Return a text as it is shown: names from the log have blanks for underscores."""
+    return str(text).replace("_", " ")
+
+
+def _unread_pictures(notebook: dict, name: str) -> Iterator[str]:
+    for cell in notebook["cells"]:
+        if any(pictures(output) is None for output in cell.get("outputs", [])):
+            yield f"{name}, cell [{cell['execution_count']}]: unread picture"
+
+
+def small_groups(piece: Piece, smallest: int) -> Iterator[str]:
+    """Yield where a piece shows a group too small."""
+    few = piece.kind == "said" and says_too_few(piece.text, smallest)
+    if piece.kind == "figure" and counts_customers(piece.column):
+        figure = re.fullmatch(r"\s*(\d[\d,]*(?:\.\d+)?)\s*", piece.text)
+        few = bool(figure) and too_small(float(figure[1].replace(",", "")), smallest)
+    if few:
+        yield f"{piece.where}: too few customers"
 
 
 def _masked(text: str) -> str:
     return text[0] + "•" * min(len(text) - 2, 12) + text[-1]
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """Yield what a file says: of a table the different texts in its columns, and their names."""
-    if path.suffix not in (".parquet", ".csv"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        yield {".html": page_text, ".ipynb": notebook_text}.get(path.suffix, str)(text)
-        return
-    read = pd.read_parquet if path.suffix == ".parquet" else partial(pd.read_csv, dtype=str)
-    table = read(path).select_dtypes(exclude=["number", "datetime", "datetimetz", "timedelta"])
-    yield from table.columns
-    for _, column in table.items():
-        yield from column.dropna().astype(str).unique()
-
-
 def raw_ids(candidates: Iterable[str], ids: ir.Table) -> set[str]:
-    """Return those candidates that are a customer's id, but for marks at its ends."""
-    candidates = list(candidates)
+    """Return those candidates that are a customer's id, but for marks at its ends.
+
+    A candidate that ends with an ellipsis is one that was shortened: the beginning of an id.
+    """
+    candidates = set(candidates)
     if not candidates:
         return set()
-    core = ids.customer_id.re_extract(_CORE, 0)
+    core = ids.customer_id.re_extract(_CORE, 0).replace("_", " ")
     spaced = core.contains("  ") | core.contains("\t") | core.contains("\n")
     own = ids.select(text=spaced.ifelse(core.re_replace(r"\s+", " "), core))
-    return set(own.semi_join(ibis.memtable({"text": candidates}), "text").text.to_pandas())
+    sought = {_plain(text): text for text in candidates}
+    found = set()
+    lengths = {len(text) - 1 for text in sought if text.endswith("…")}
+    for length in [None, *sorted(lengths)]:
+        table = own if length is None else own.mutate(text=own.text.substr(0, length) + "…")
+        those = [text for text in sought if length is None or len(text) == length + 1]
+        matched = table.semi_join(ibis.memtable({"text": those}), "text").text
+        found |= set(matched.to_pandas())
+    return {text for text in candidates if _plain(text) in found}
+
+
+def cut(text: str) -> Iterator[str]:
+    """Yield the beginning of every word that was shortened, with an ellipsis."""
+    return (f"{start}…" for start in _CUT.findall(text))
 
 
 def spans(text: str) -> Iterator[str]:
@@ -133,47 +213,9 @@ def _could_be_an_id(span: str, before: str, after: str) -> bool:
 
 def phone_numbers(text: str) -> Iterator[str]:
     """Yield what looks like a phone number and not like a figure or a time."""
+    text = _HYPHEN.sub("-", _SPACE.sub(" ", text))
     for pattern in _PHONES:
         for match in pattern.finditer(text):
-            if 8 <= sum(map(str.isdigit, match[0])) <= 15:
+            digits = sum(map(str.isdigit, match[0]))
+            if (9 if match[0].lstrip("(")[0] == "0" else 8) <= digits <= 15:  # 8 make a date, too
                 yield match[0]
-
-
-def page_text(page: str) -> str:
-    """Return the text of a page and of its attributes, one element a line."""
-    reader = _PageReader()
-    reader.feed(page)
-    reader.close()
-    return "\n".join(reader.parts)
-
-
-class _PageReader(html.parser.HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.parts: list[str] = []
-        self.in_style = False
-
-    def handle_starttag(self, tag, attrs):
-        self.in_style = tag == "style"
-        self.parts += [value for name, value in attrs if value and not value.startswith("data:")]
-
-    def handle_endtag(self, tag):
-        self.in_style = False
-
-    def handle_data(self, data):
-        if not self.in_style:
-            self.parts.append(data)
-
-
-def notebook_text(content: str) -> str:
-    """Return every text of a notebook, pictures aside, without the marks that escape Markdown."""
-    parts: list[str] = []
-
-    def collect(pairs: list) -> None:
-        for name, value in pairs:
-            lines = value if isinstance(value, list) else [value]
-            if not name.startswith("image/"):
-                parts.append("".join(line for line in lines if isinstance(line, str)))
-
-    json.loads(content, object_pairs_hook=collect)  # every object of it, the inner ones first
-    return re.sub(r"\\(?=\W)", "", html.unescape("\n".join(parts)))
