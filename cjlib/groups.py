@@ -21,7 +21,9 @@ _SAID = re.compile(
     r"(?<![\w.,])(?<!\d[ -])(\d[\d,]*) (?:more |other )?(?:customers|buyers)\b"
     r"|\bn (\d[\d,]*)(?![\d.,]*\d)"
 )
-_NO_COUNTS = {"share", "rate", "probability", "reach", "per", "mean", "median", "days", "value"}
+_NO_COUNTS = {
+    *("share", "rate", "probability", "reach", "churned", "per", "mean", "median", "days", "value"),
+}
 _EVERYBODY = "all"  # the segment of that name
 TEXTS = "texts"
 """Under this name a picture's output carries what is written in it; without it none is published."""
@@ -29,7 +31,7 @@ TEXTS = "texts"
 
 def counts_customers(name) -> bool:
     """Return whether a column counts customers, or what each of them did, by its name's words."""
-    words = set(re.findall(r"[a-z]+", str(name).lower()))
+    words = _words(name)
     return bool(words & (_PEOPLE | _DONE)) and not words & _NO_COUNTS
 
 
@@ -49,7 +51,7 @@ def hidden_rows(table: pd.DataFrame, smallest: int, everybody: Callable[[], int]
 
     Those too small, and the next smallest beside them where the hidden count could be worked out
     as what is missing from a total (complementary suppression): among the rows that differ in one
-    or two texts, until what is hidden adds up to `smallest`.
+    or two texts, until two or more are hidden that add up to `smallest`.
 
     Parameters
     ----------
@@ -68,15 +70,27 @@ def hidden_rows(table: pd.DataFrame, smallest: int, everybody: Callable[[], int]
     matrix = table.columns.name is not None
     names = [name for name in table.columns if counts_customers(name) and not matrix]
     counts = table[names].astype(object).map(_number).astype(float).to_numpy()
+    shares = (counts % 1 > 0).any(axis=0)  # or means, whatever they are called
+    counts = np.where(shares, 0, counts)
     hidden = too_small(counts, smallest).any(axis=1)
     if not hidden.any():
         return hidden
-    for name, count in zip(names, np.nan_to_num(counts).T, strict=True):
-        people = bool(set(re.findall(r"[a-z]+", str(name).lower())) & _PEOPLE)
-        for rows in _that_may_add_up(table):
-            if hidden[rows].any() and not (people and count[rows].sum() > everybody()):
-                _hide_beside(hidden, rows, count, smallest)
+    adding_up = [
+        (rows, count)
+        for name, count in zip(names, np.nan_to_num(counts).T, strict=True)
+        for rows in _that_may_add_up(table)
+        if not (_words(name) & _PEOPLE and count[rows].sum() > everybody())
+    ]
+    before = 0
+    while hidden.sum() > before:  # what is hidden in one line may be alone in another
+        before = hidden.sum()
+        for rows, count in adding_up:
+            _hide_beside(hidden, rows, count, smallest)
     return hidden
+
+
+def _words(name) -> set[str]:
+    return set(re.findall(r"[a-z]+", str(name).lower()))
 
 
 def _number(value) -> float:
@@ -99,8 +113,8 @@ def _that_may_add_up(table: pd.DataFrame) -> Iterator[np.ndarray]:
 def _hide_beside(hidden: np.ndarray, rows: np.ndarray, count: np.ndarray, smallest: int) -> None:
     """Hide, in place, the next smallest of some rows until the hidden ones count enough."""
     for row in rows[np.argsort(count[rows], kind="stable")]:
-        missing = count[rows][hidden[rows]].sum()
-        if not 0 < missing < smallest:
+        missing = count[rows][hidden[rows] & (count[rows] > 0)]
+        if not len(missing) or (len(missing) > 1 and missing.sum() >= smallest):
             return
         hidden[row] |= count[row] > 0
 
@@ -177,7 +191,7 @@ def drawn_from_groups(draw: Callable) -> Callable:
                 raise Unanswerable(f"its groups hold fewer than {_Guard.smallest} customers each")
             if gone.any() and len(value.select_dtypes("datetime").columns):
                 figures = value.select_dtypes("number")
-                return value.assign(**figures.mask(gone))
+                return value.assign(**figures.where(pd.Series(~gone, index=figures.index), axis=0))
             return value[~gone] if gone.any() else value
 
         first = tables[0] if tables else None

@@ -9,6 +9,9 @@ import ast
 import json
 import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -102,7 +105,8 @@ def complete(
     outcomes : list of Outcome
         In the order of the report.
     """
-    notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb") for outcome in outcomes}
+    here = places(log, folder)
+    notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb", here) for outcome in outcomes}
     cells = [cell for notebook in notebooks.values() for cell in _code(notebook)]
     left_out = [cell.source for cell in cells if reason_left_out(cell)]
     for table in [name for source in left_out for name in promised_tables(source)]:
@@ -123,8 +127,30 @@ def complete(
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def tidy(path: Path) -> NotebookNode:
-    """Take the run's own paths out of an executed notebook, so that it can be run anywhere again.
+def places(log: Log, scratch: Path) -> list[str]:
+    """Return the folders of this machine that no published file may name, the longest first."""
+    package = Path(__file__).parents[2]
+    folders = {scratch, log.dataset.folder, log.dataset.path.parent, log.dataset.path.parents[1]}
+    folders |= {package, Path.cwd(), Path.home(), Path(sys.prefix), Path(tempfile.gettempdir())}
+    named = {f"{folder}/" for folder in folders if len(folder.parts) > 1}
+    return sorted(named, key=len, reverse=True)
+
+
+def nameless(text: str, folders: Iterable[str]) -> str:
+    """Return a text whose paths begin below the folders of this machine."""
+    for folder in folders:
+        text = text.replace(folder, "")
+    return text
+
+
+def tidy(path: Path, folders: Iterable[str] = ()) -> NotebookNode:
+    """Take the paths of this machine out of an executed notebook.
+
+    Parameters
+    ----------
+    path : Path
+    folders : iterable of str
+        Of `places`.
 
     Returns
     -------
@@ -140,6 +166,7 @@ def tidy(path: Path) -> NotebookNode:
             lines = cell.source.splitlines()
             lines = ['out = ""' if line.startswith("out = ") else line for line in lines]
             cell.source = "\n".join(lines)
+    notebook = nbformat.reads(nameless(nbformat.writes(notebook), folders), as_version=4)
     nbformat.write(notebook, path)
     return notebook
 
@@ -170,7 +197,7 @@ def _manifest(
     outcomes: list[Outcome],
 ) -> dict:
     every = [plan.parameters[outcome.name] for outcome in outcomes]
-    return {
+    facts = {
         "run_id": run_id,
         "dataset": log.dataset.name,
         "title": log.dataset.title,
@@ -194,6 +221,7 @@ def _manifest(
         "versions": _versions(),
         "commit": _commit(),
     }
+    return json.loads(nameless(json.dumps(facts), places(log, folder)))
 
 
 def _versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from cjlib import errors
 from cjlib.dataset import load_dataset
 from cjlib.errors import CjlibError, ContractError, LockedError
 from cjlib.log import Log, open_log
-from cjlib.runs.assembly import complete, verify
+from cjlib.runs.assembly import complete, places, verify
 from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.index_page import error_html
 from cjlib.runs.plan import Plan, Request, find_project, make_plan
@@ -120,9 +120,11 @@ def _run(request: Request, plan: Plan, reports: "ReportFolder", progress: Progre
     progress.step("looking for personal data")
     check(
         scratch,
-        log.events.select("customer_id"),
+        log.events,
         known=_known_texts(plan, log, run_id),
         every_file=log.dataset.privacy.customer_ids == "hash",
+        smallest=log.dataset.privacy.smallest_group,
+        private=places(log, scratch),
     )
     folder = reports.publish(run_id)
     latest = not request.only and reports.point_latest(run_id)
