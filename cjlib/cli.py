@@ -1,14 +1,18 @@
 """The command ``cj``: report, check, new, list.
 
 Exit codes: 0 done, 1 a notebook failed, 2 bad parameters or dataset file, 3 the data break the
-contract, 4 the privacy scan stopped the publication, 75 another run holds the lock, 124 time-out,
-138 the kernel died; 130 and 143 when interrupted.
+contract, 4 the privacy scan stopped the publication, 74 a file cannot be read or written, 75 another
+run holds the lock, 124 time-out, 138 the kernel died; 128 and the signal's number when interrupted.
 """
 
 import contextlib
 import os
+import re
 import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,8 +28,16 @@ _AS_OF = click.option("--as-of", default="", help="Moment of the report, YYYY-MM
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cjlib")
-def cli() -> None:
+@click.option(
+    "-C",
+    "project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Work in this folder, which holds notebooks/ and data/ [the present one].",
+)
+def cli(project: Path | None) -> None:
     """Turn an event log into a published report on customers' journeys."""
+    if project:
+        os.chdir(project)
 
 
 @cli.command()
@@ -40,7 +52,7 @@ def cli() -> None:
 @click.option(
     "--timeout",
     default=1800.0,
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(1),
     help="Seconds that a cell may take [1800].",
 )
 def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> None:
@@ -175,30 +187,85 @@ def _short(path: Path) -> str:
 
 def main() -> None:
     """Run the command line; end with the exit code that says what happened."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        code = cli.main(standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except CjlibError as error:
-        click.echo(f"cj: {error}", err=True)
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    with _interruptible() as signals:
+        try:
+            code = cli.main(standalone_mode=False) or 0
+        except click.ClickException as error:
+            error.show()
+            code = 2
+        except CjlibError as error:
+            click.echo(f"cj: {error}", err=True)
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            signals.append(signal.SIGINT)
+        except Exception as error:
+            code = _unexpected(error, signals)
+    if signals:  # whatever it made of it on the way
         click.echo("cj: interrupted; nothing was published.", err=True)
-        code = 130
-    except Exception as error:
-        if os.environ.get("CJ_DEBUG"):
-            raise
-        click.echo(
-            f"cj: unexpected {type(error).__name__}: {error}\n"
-            "This is a defect in cjlib; CJ_DEBUG=1 cj ... shows where.",
-            err=True,
-        )
-        code = 1
+        code = 128 + signals[0]
     sys.exit(code)
 
 
-def _stop(signum, frame) -> None:
-    """End on SIGTERM as on an error, so that scratch folders and workers are cleaned up."""
-    raise SystemExit(128 + signum)
+def _unexpected(error: Exception, signals: list[int]) -> int:
+    """Say what nobody foresaw, and return the exit code."""
+    if signals:
+        return 1
+    if os.environ.get("CJ_DEBUG"):
+        raise error
+    full = re.search("No space left|disk full", str(error), re.I)
+    if isinstance(error, OSError) or full:
+        what = "Free some space" if full else "Mend its name, its permissions or its disk"
+        click.echo(f"cj: {error}\n{what}, and run it again; nothing was published.", err=True)
+        return 74
+    click.echo(
+        f"cj: unexpected {type(error).__name__}: {error}\n"
+        "This is a defect in cjlib; CJ_DEBUG=1 cj ... shows where.",
+        err=True,
+    )
+    return 1
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Let signals end a command as errors do, so that it cleans up; also while a query runs.
+
+    Python's own handlers wait until a query ends. So a thread is told of the signal at once,
+    interrupts the queries, and ends the process where that is not enough within ten seconds.
+
+    Yields
+    ------
+    list of int
+        The signals that came.
+    """
+    came: list[int] = []
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def stop(number, frame) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def listen() -> None:
+        number = (os.read(reading, 1) or b"\0")[0]  # nothing: the command has ended
+        end = time.monotonic() + 10
+        while number in before and time.monotonic() < end:
+            if "cjlib.dataset" in sys.modules:
+                sys.modules["cjlib.dataset"].interrupt_queries()
+            time.sleep(0.1)
+        if number in before:
+            os._exit(128 + number)
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in wanted}
+    before = {number: known for number, known in before.items() if known is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, stop)
+    waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield came
+    finally:
+        signal.set_wakeup_fd(waking)
+        for number, known in before.items():
+            signal.signal(number, known)
+        os.close(writing)

@@ -3,6 +3,7 @@
 Connections to engines are made here alone.
 """
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,27 @@ def find_datasets(folder: Path | None = None) -> dict[str, Path]:
     Parameters
     ----------
     folder : Path, optional
-        Where to begin; the working folder by default. ``data/`` is looked for there, in every
-        folder above, and beside the installed package.
+        Where to begin; the working folder by default. ``data/`` is looked for there (where it is
+        a folder ``notebooks``: beside it) and beside the installed package. No other is looked
+        for: the SQL that a dataset file names runs as code.
     """
     here = (folder or Path.cwd()).resolve()
+    project = here.parent if here.name == "notebooks" else here
     found: dict[str, Path] = {}
-    for parent in (here, *here.parents, Path(__file__).resolve().parents[1]):
+    for parent in (here, project, Path(__file__).resolve().parents[1]):
         for path in sorted((parent / "data").glob("*.yml")):
             found.setdefault(path.stem, path)
     return found
 
 
 def load_dataset(
-    dataset: str | Path, *, source: str = "", as_of: str = "", language: str = ""
+    dataset: str | Path,
+    *,
+    source: str = "",
+    as_of: str = "",
+    language: str = "",
+    horizon: str = "",
+    inactivity: str = "",
 ) -> Dataset:
     """Read and check a dataset file.
 
@@ -55,6 +64,8 @@ def load_dataset(
         A moment that stands in for the file's ``as_of``.
     language : str
         A language that stands in for the file's ``language``.
+    horizon, inactivity : str
+        Lengths of time that stand in for the file's ``churn.horizon`` and ``journey.inactivity``.
 
     Returns
     -------
@@ -69,8 +80,8 @@ def load_dataset(
     if path.suffix not in (".yml", ".yaml"):
         known = find_datasets()
         if str(dataset) not in known:
-            hint = did_you_mean(str(dataset), known) or f"; known: {', '.join(known)}"
-            raise ParameterError(f"No dataset is called {str(dataset)!r}{hint}.")
+            hint = did_you_mean(str(dataset), known) or f"; known: {', '.join(known)}."
+            raise ParameterError(f"No dataset is called {str(dataset)!r}{hint}")
         path = known[str(dataset)]
     content = _without_blanks(read_yaml(path))
     folder = path.resolve().parent
@@ -84,10 +95,25 @@ def load_dataset(
     elif source:
         content["source"] = str(Path(source).expanduser().absolute())
     content |= {key: value for key, value in (("as_of", as_of), ("language", language)) if value}
+    for section, key, value in (
+        ("churn", "horizon", horizon),
+        ("journey", "inactivity", inactivity),
+    ):
+        if value and isinstance(content.get(section, {}), dict):
+            content[section] = {**content.get(section, {}), key: value}
     stages = load_stage_model(content.get("stage_model", "five_phases"), base=path.parent)
     content["title"] = content.get("title") or content.get("name", "")
     content |= {"path": path.resolve(), "folder": folder, "stages": stages}
     return validated(Dataset, content, path)
+
+
+_OPEN: weakref.WeakSet = weakref.WeakSet()
+
+
+def interrupt_queries() -> None:
+    """Interrupt what runs on any DuckDB of this process; from another thread."""
+    for con in list(_OPEN):
+        con.con.interrupt()
 
 
 def connect(dataset: Dataset) -> BaseBackend:
@@ -108,8 +134,9 @@ def connect(dataset: Dataset) -> BaseBackend:
             autoinstall_known_extensions=False,  # nothing is fetched at run time
         )
         # Only where it is on: in Jupyter without widgets DuckDB refuses even to turn it off.
-        if con.raw_sql("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
+        if con.raw_sql("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
             con.raw_sql("SET enable_progress_bar = false")
+        _OPEN.add(con)
         return con
     try:
         con = ibis.connect(dataset.engine)

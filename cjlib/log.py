@@ -115,10 +115,12 @@ class Log:
 
 def open_log(
     dataset: str | Path,
-    *,
     source: str = "",
     as_of: str = "",
     language: str = "",
+    horizon: str = "",
+    inactivity: str = "",
+    *,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Log:
     """Open a dataset's log, preparing it where no earlier run has.
@@ -134,6 +136,8 @@ def open_log(
         that is not in the future.
     language : str
         Of stage labels: en, es or ca; by default the dataset file's.
+    horizon, inactivity : str
+        Of churn and of journeys, such as ``30 days``; by default the dataset file's.
     progress : callable
         Told each step of a preparation.
 
@@ -148,7 +152,14 @@ def open_log(
     ContractError
         The data break the contract; its ``quality`` and ``folder`` say how and where.
     """
-    described = load_dataset(dataset, source=source, as_of=as_of, language=language)
+    described = load_dataset(
+        dataset,
+        source=source,
+        as_of=as_of,
+        language=language,
+        horizon=horizon,
+        inactivity=inactivity,
+    )
     paths = source_files(described)
     home = described.path.parent / "prepared" / described.name
     home.mkdir(parents=True, exist_ok=True)

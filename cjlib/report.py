@@ -180,7 +180,7 @@ class Report:
                 field = str(error.args[0])
                 raise ParameterError(
                     f"{self.notebook}: the sentence {sentence[:40]!r}… names {{{field}}}, which "
-                    f"its rows lack{did_you_mean(field, values)} They have {', '.join(values)}."
+                    f"its rows lack{did_you_mean(field, values) or '.'} They have {', '.join(values)}."
                 ) from None
         return filled
 
@@ -306,7 +306,7 @@ class Report:
         """
         if name not in TABLES:
             raise ParameterError(
-                f"{self.notebook}: no table {name!r} is promised{did_you_mean(name, TABLES)}"
+                f"{self.notebook}: no table {name!r} is promised{did_you_mean(name, TABLES) or '.'}"
             )
         if isinstance(table, answers.Missing):
             table = pd.DataFrame(columns=TABLES[name])

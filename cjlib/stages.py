@@ -172,7 +172,7 @@ def load_stage_model(name_or_path: str, base: Path | None = None) -> StageModel:
     else:
         hint = did_you_mean(text.lower().replace("-", "_"), ready_made())
         raise ParameterError(
-            f"stage_model: there is none called {text!r}{hint} Ready-made are "
+            f"stage_model: there is none called {text!r}{hint or chr(46)} Ready-made are "
             f"{', '.join(ready_made())}; for your own write the path of its .yml file"
         )
     return validated(StageModel, read_yaml(path), path)

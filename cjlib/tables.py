@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from cjlib.errors import ParameterError
 
 KEY_VARIABLE = "CJ_ID_KEY"
+SHORTEST_KEY = 16  # characters
 
 TABLES = {
     "quality": ["rule", "rows", "share"],
@@ -68,14 +70,17 @@ def neutralise(table: pd.DataFrame) -> pd.DataFrame:
     """
 
     def safe(value):
-        return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA_STARTS else value
+        if not isinstance(value, str):
+            return value
+        start = unicodedata.normalize("NFKC", value[:1])  # a full-width = counts, too
+        return f"'{value}" if start.startswith(_FORMULA_STARTS) else value
 
     kept = ["number", "bool", "datetime", "datetimetz"]
     texts = table.select_dtypes(exclude=kept).astype(object).map(safe)
     return table.assign(**texts).rename(columns=safe)
 
 
-_FORMULA_STARTS = tuple("=+-@\t\r")
+_FORMULA_STARTS = tuple("=+-@\t\r\n")
 
 
 def without_ids(name: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -87,20 +92,33 @@ def without_ids(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(customer_id=hash_ids(table["customer_id"]))
 
 
+def id_key() -> bytes:
+    """Return the key of all hashes.
+
+    Raises
+    ------
+    ParameterError
+        If the environment variable ``CJ_ID_KEY`` is missing, or short enough to be guessed.
+    """
+    key = os.environ.get(KEY_VARIABLE, "").encode()
+    if len(key) < SHORTEST_KEY:
+        raise ParameterError(
+            "The dataset file says customer_ids: hash, which needs a key: set the environment "
+            f"variable {KEY_VARIABLE} to a secret of {SHORTEST_KEY} characters or more, as from "
+            "`openssl rand -hex 32`. The same key gives the same hashes."
+        )
+    return key
+
+
 def hash_ids(ids: pd.Series) -> pd.Series:
     """Return the keyed hash (HMAC-SHA256, hexadecimal) of each customer id.
 
     Raises
     ------
     ParameterError
-        If the environment variable ``CJ_ID_KEY`` is missing or empty.
+        If the environment variable ``CJ_ID_KEY`` holds no key.
     """
-    key = os.environ.get(KEY_VARIABLE, "").encode()
-    if not key:
-        raise ParameterError(
-            "The dataset file says customer_ids: hash, which needs a key: set the environment "
-            f"variable {KEY_VARIABLE} (any long secret; the same key gives the same hashes)."
-        )
+    key = id_key()
     return ids.map(
         lambda value: hmac.digest(key, str(value).encode(), "sha256").hex(), na_action="ignore"
     )

@@ -214,7 +214,7 @@ def test_an_earlier_list_is_scored_when_its_horizon_has_closed(
     table = table.set_index("customer_id")
     assert table["churned"].to_dict() == {"a": False, "b": True, "c": True}
     assert table["contacted"].to_dict() == {"a": False, "b": True, "c": False}
-    monkeypatch.setenv("CJ_ID_KEY", "a secret")
+    monkeypatch.setenv("CJ_ID_KEY", "a secret that is long enough")
     hidden = earlier.assign(customer_id=hash_ids(earlier["customer_id"]))
     log = log_of(events, as_of="2025-09-01", hashed=True)
     assert len(earlier_list(at(tmp_path / "hidden.parquet", hidden), log)[0]) == 3

@@ -257,9 +257,9 @@ def test_categories_and_missing_texts_pass_the_neutralising():
 
 def test_hashed_ids_depend_on_the_key_and_hide_the_id(monkeypatch):
     ids = pd.Series(["007", "7", None, "007"])
-    monkeypatch.setenv("CJ_ID_KEY", "one")
+    monkeypatch.setenv("CJ_ID_KEY", "one key that is long enough")
     first = hash_ids(ids)
-    monkeypatch.setenv("CJ_ID_KEY", "two")
+    monkeypatch.setenv("CJ_ID_KEY", "two keys that are long enough")
     assert first[0] == first[3] != first[1]
     assert first[0] != hash_ids(ids)[0]
     assert pd.isna(first[2])
@@ -267,7 +267,7 @@ def test_hashed_ids_depend_on_the_key_and_hide_the_id(monkeypatch):
 
 
 def test_hash_mode_publishes_no_raw_id(tmp_path, monkeypatch):
-    monkeypatch.setenv("CJ_ID_KEY", "secret")
+    monkeypatch.setenv("CJ_ID_KEY", "a secret that is long enough")
     report = Report("01", fake_log("hash"), out=tmp_path)
     segments = pd.DataFrame([["anna-1", "champions", 0, "quick"]], columns=TABLES["segments"])
     report.publish("segments", segments)

@@ -196,7 +196,7 @@ def test_what_must_stay_private_stops_the_publication(project):
 
 @pytest.mark.slow
 def test_with_hashed_ids_no_file_holds_a_raw_id(project, monkeypatch):
-    monkeypatch.setenv("CJ_ID_KEY", "secret")
+    monkeypatch.setenv("CJ_ID_KEY", "a secret that is long enough")
     (project / "data/tiny.yml").write_text(DATASET + "privacy: {customer_ids: hash}\n")
     add(project, "publishes_id")
     with pytest.raises(PrivacyError, match=r"tables/note\.txt: customer id"):

@@ -2,11 +2,14 @@
 
 A notebook declares its parameters in the code cell tagged ``parameters``, one literal each. Only
 declared names can be set, and a value is read as the type of the declared default: ``007`` for a
-text stays ``007``. Papermill itself would warn of unknown names, guess types and write names
+text stays ``007``. The comment beside a parameter may begin with what it may be, ``from 0 to 1:``,
+``from 1:``, ``file:`` or ``folder:`` (see `Limit`). Papermill itself would warn of unknown names, guess types and write names
 unchecked into code.
 """
 
 import ast
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,9 @@ Value = str | int | float | bool
 
 OPTIONS = {"dataset": "DATASET", "source": "--source", "as_of": "--as-of", "out": "--out"}
 """Parameters that a run sets itself, each with the part of the command that gives it."""
+
+OF_THE_LOG = ("language", "horizon", "inactivity")
+"""Parameters that stand in for keys of the dataset file, in every notebook alike."""
 
 _WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -48,17 +54,20 @@ class Plan:
     notebooks: dict[Path, NotebookNode]  # as they are before the run
     parameters: dict[str, dict[str, Value]]  # all that each notebook declares, but for `out`
     given: dict[str, str]  # what the user set by name
-    log: dict[str, str]  # dataset, source and as_of, for every notebook and for the log
+    log: dict[str, str]  # what `open_log` takes, for every notebook and for the run itself
 
 
 def find_project() -> Path:
-    """Return the folder that holds ``notebooks/``: from the working folder up, or cjlib's own."""
-    here = Path.cwd()
-    for folder in [here, *here.parents, Path(__file__).resolve().parents[2]]:
+    """Return the folder that holds ``notebooks/``: the working folder, or cjlib's own.
+
+    No other is looked for: notebooks run as code.
+    """
+    for folder in [Path.cwd(), Path(__file__).resolve().parents[2]]:
         if any((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
             return folder
     raise ParameterError(
-        "No notebooks here: run cj inside the project, which holds notebooks/01_event_log.ipynb."
+        "No notebooks here: run cj in the project, which holds notebooks/01_event_log.ipynb, or"
+        " name it: cj -C FOLDER report DATASET."
     )
 
 
@@ -73,7 +82,13 @@ def make_plan(request: Request, folder: Path) -> Plan:
     }
     given = split_assignments(request.parameters)
     known = {path.stem: declared(notebook) for path, notebook in notebooks.items()}
-    return Plan(notebooks, choose(known, given, log), given, log)
+    chosen = choose(known, given, log)
+    for path, notebook in notebooks.items():
+        allowed, values = limits(notebook), chosen[path.stem]
+        for name in given.keys() & allowed.keys():
+            values[name] = allowed[name].checked(name, values[name])
+    log |= {name: given[name] for name in OF_THE_LOG if name in given}
+    return Plan(notebooks, chosen, given, log)
 
 
 def pick_notebooks(folder: Path, only: Iterable[str]) -> list[Path]:
@@ -112,9 +127,8 @@ def declared(notebook: NotebookNode) -> dict[str, Value]:
     ParameterError
         If the parameters cell is not made of literals.
     """
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     found = {}
-    for statement in ast.parse(tagged[0].source).body if tagged else []:
+    for statement in _statements(notebook):
         try:
             [target], default = statement.targets, ast.literal_eval(statement.value)
             name = target.id
@@ -126,6 +140,57 @@ def declared(notebook: NotebookNode) -> dict[str, Value]:
                 f"each: {ast.unparse(statement)}"
             )
         found[name] = default
+    return found
+
+
+def _statements(notebook: NotebookNode) -> list[ast.stmt]:
+    return ast.parse(_parameters_cell(notebook)).body
+
+
+def _parameters_cell(notebook: NotebookNode) -> str:
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return tagged[0].source if tagged else ""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a parameter may be: a number from `low` to `high`, or a ``file`` or ``folder``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    path: str = ""
+
+    def checked(self, name: str, value: Value) -> Value:
+        """Return a value that may be; a path as seen from the working folder.
+
+        Raises
+        ------
+        ParameterError
+            If it may not.
+        """
+        if not self.path:
+            if not self.low <= value <= self.high:
+                end = "" if math.isinf(self.high) else f" to {self.high:.15g}"
+                raise ParameterError(f"-p {name}={value}: {name} is from {self.low:.15g}{end}.")
+            return value
+        path = Path(value).expanduser().absolute()
+        if value and not (path.is_dir() if self.path == "folder" else path.is_file()):
+            raise ParameterError(f"-p {name}={value}: there is no such {self.path}.")
+        return value and str(path)
+
+
+_LIMIT = re.compile(r"\s*#\s*(?:from (\S+?)(?: to (\S+?))?|(file|folder)):")
+
+
+def limits(notebook: NotebookNode) -> dict[str, Limit]:
+    """Return what the comments in a notebook's parameters cell allow, by name."""
+    lines, found = _parameters_cell(notebook).splitlines(), {}
+    for statement in _statements(notebook):
+        rest = lines[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
+        if match := _LIMIT.match(rest):
+            low, high, path = match.groups()
+            name = statement.targets[0].id
+            found[name] = Limit(path=path) if path else Limit(float(low), float(high or "inf"))
     return found
 
 
@@ -175,7 +240,7 @@ def choose(
         if name not in known:
             names = ", ".join(other for other in known if other not in OPTIONS)
             raise ParameterError(
-                f"-p {name}: no notebook has this parameter{did_you_mean(name, known)}"
+                f"-p {name}: no notebook has this parameter{did_you_mean(name, known) or '.'}"
                 f" There are: {names}."
             )
     chosen = {}

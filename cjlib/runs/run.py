@@ -28,7 +28,7 @@ from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.index_page import error_html
 from cjlib.runs.plan import Plan, Request, find_project, make_plan
 from cjlib.runs.privacy import check
-from cjlib.tables import without_ids, write_table
+from cjlib.tables import id_key, without_ids, write_table
 
 _RUN_ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _KEPT_FAILURES = 10
@@ -74,8 +74,10 @@ def report(request: Request, progress: Progress | None = None) -> Published:
     """
     home = find_project()
     plan = make_plan(request, home / "notebooks")
-    name = load_dataset(**plan.log).name
-    reports = ReportFolder((request.out or home / "reports").absolute() / name)
+    dataset = load_dataset(**plan.log)
+    if dataset.privacy.customer_ids == "hash":
+        id_key()  # or an error, before anything runs
+    reports = ReportFolder((request.out or home / "reports").absolute() / dataset.name)
     with reports.locked():
         return _run(request, plan, reports, progress or Progress())
 
