@@ -1,11 +1,12 @@
 """The prepared log of one dataset at one moment, made once and read by every notebook of a run."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,9 @@ from cjlib.stages import StageModel
 
 FORM = 3
 """Raised when the tables of a prepared log change their form, so that older ones are not read."""
+
+LOCK = ".lock"
+"""Held for the moment in which prepared logs are made, taken into use, or removed."""
 
 KEPT_PREPARED = 3
 """How many prepared logs of a dataset stay on disk, the last used ones."""
@@ -169,16 +173,20 @@ def open_log(
     key = _key(described, sources)
     folder = home / key
     with FileLock(home / f"{key}.lock"):
-        if not (folder / "log.json").exists():
+        while (use := _taken(folder)) is None:
             _prepare(con, described, folder, progress)
-        os.utime(folder)
-    _prune(home, keep=folder)
     facts = json.loads((folder / "log.json").read_text(encoding="utf-8"))
     quality = pd.DataFrame(facts["quality"])
-    _check_limit(described, quality, folder)
+    try:
+        _check_limit(described, quality, folder)
+    except ContractError:
+        os.close(use)
+        raise
     rows = row_counts(quality)
     sources[0]["rows"] = rows["read"]
-    return Log(described, pd.Timestamp(facts["as_of"]), folder, con, quality, rows, sources)
+    log = Log(described, pd.Timestamp(facts["as_of"]), folder, con, quality, rows, sources)
+    weakref.finalize(log, os.close, use)
+    return log
 
 
 def _key(dataset: Dataset, sources: list[dict]) -> str:
@@ -194,7 +202,9 @@ def _prepare(
     con: BaseBackend, dataset: Dataset, folder: Path, progress: Callable[[str], None]
 ) -> None:
     """Write the tables of a log to a folder, whole or not at all."""
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".scratch-"))
+    with FileLock(folder.parent / LOCK):
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".scratch-"))
+        use = _use(scratch, alone=True)
     aside = scratch / "aside"  # what is computed on the way
     aside.mkdir()
     try:
@@ -219,8 +229,10 @@ def _prepare(
         shutil.rmtree(aside)
         facts = {"as_of": as_of.isoformat(), "quality": quality.to_dict("list")}
         (scratch / "log.json").write_text(json.dumps(facts), encoding="utf-8")
-        scratch.rename(folder)
+        if not folder.exists():
+            scratch.rename(folder)
     finally:
+        os.close(use)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -303,15 +315,40 @@ def _check_limit(dataset: Dataset, quality: pd.DataFrame, folder: Path) -> None:
     raise error
 
 
-def _prune(home: Path, keep: Path) -> None:
-    """Remove all but the last used prepared logs, and what dead runs left behind."""
+def _use(folder: Path, *, alone: bool = False) -> int | None:
+    """Say that a prepared log is in use, or being made or removed, which one does `alone`.
+
+    Returns
+    -------
+    int or None
+        What to close at the end of the use; a process that dies closes it, too. None: not now.
+    """
+    opened = os.open(folder / ".in-use", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_NB | (fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+    except OSError:
+        os.close(opened)
+        return None
+    return opened
+
+
+def _taken(folder: Path) -> int | None:
+    """Take a prepared log into use, where it is there, and remove what nobody needs."""
+    with FileLock(folder.parent / LOCK):
+        if not (folder / "log.json").exists():
+            return None
+        os.utime(folder)
+        use = _use(folder)
+        _prune(folder.parent)
+    return use
+
+
+def _prune(home: Path) -> None:
+    """Remove all but the last used prepared logs, and what dead runs left; nothing in use."""
     prepared = [path for path in home.iterdir() if (path / "log.json").exists()]
     prepared.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in prepared[KEPT_PREPARED:]:
-        if path != keep:
+    for path in [*prepared[KEPT_PREPARED:], *home.glob(".scratch-*")]:
+        if (use := _use(path, alone=True)) is not None:
             shutil.rmtree(path, ignore_errors=True)
+            os.close(use)
             (home / f"{path.name}.lock").unlink(missing_ok=True)
-    yesterday = time.time() - 86_400
-    for path in home.glob(".scratch-*"):
-        if path.stat().st_mtime < yesterday:
-            shutil.rmtree(path, ignore_errors=True)

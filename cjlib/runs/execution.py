@@ -9,17 +9,22 @@ import contextlib
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cjlib.errors import ParameterError
 
 FAILED, TIMED_OUT, DIED = 1, 124, 138
 _START_TIMEOUT = 120  # seconds a kernel may take to start
@@ -40,6 +45,7 @@ class Task:
     target: Path
     parameters: Mapping[str, str | int | float | bool]
     timeout: float  # seconds that a cell may take
+    sockets: str = ""  # the start of its kernel's file names
 
     @property
     def name(self) -> str:
@@ -107,7 +113,11 @@ def execute(tasks: list[Task], *, jobs: int, log: Path, progress: Progress) -> l
     alive, held = spawn.Pipe(duplex=False)
     jobs = min(jobs, len(tasks))
     began, outcomes = time.monotonic(), {}
-    with ProcessPoolExecutor(jobs, spawn, _begin, (news, alive, log, jobs)) as pool:
+    pool = ProcessPoolExecutor(jobs, spawn, _begin, (news, alive, log, jobs))
+    with _sockets() as sockets, pool:
+        tasks = [
+            replace(task, sockets=f"{sockets}/{number}") for number, task in enumerate(tasks)
+        ]
         try:
             # Later chapters fit models and take longest: begun first, they leave no core idle.
             running = {pool.submit(execute_notebook, task): task.name for task in reversed(tasks)}
@@ -127,6 +137,31 @@ def execute(tasks: list[Task], *, jobs: int, log: Path, progress: Progress) -> l
         finally:  # also when the run is interrupted: the pool waits for no notebook then
             held.close()
     return [outcomes[task.name] for task in tasks]
+
+
+@contextlib.contextmanager
+def _sockets() -> Iterator[str]:
+    """Make a folder for the files by which a run reaches its kernels; sweep those of dead runs.
+
+    It is in the system's temporary folder, since the name of a socket may have some hundred
+    characters only, below one that only this user may enter. A living run holds a lock in its own.
+    """
+    home = Path(tempfile.gettempdir()) / f"cj-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.is_symlink() or home.stat().st_uid != os.getuid():
+        raise ParameterError(f"{home} belongs to somebody else; set TMPDIR to a folder of your own.")
+    with FileLock(home / "lock"):  # or a run might sweep one that is just beginning
+        for left in home.glob("run-*"):
+            lock = FileLock(left / "lock", timeout=0)
+            with contextlib.suppress(Timeout, OSError), lock:
+                shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix="run-", dir=home)
+        living = FileLock(f"{folder}/lock").acquire()
+    try:
+        with living:
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # -- in a process of the pool ----------------------------------------------------------------------
@@ -155,20 +190,15 @@ def _end_with_the_run(alive: Connection) -> None:
 
 def execute_notebook(task: Task) -> Outcome:
     """Execute one notebook with Papermill, telling of each cell as it starts."""
-    with tempfile.TemporaryDirectory(prefix="cj-", ignore_cleanup_errors=True) as sockets:
-        return _execute(task, sockets)
-
-
-def _execute(task: Task, sockets: str) -> Outcome:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
     began = time.monotonic()
-    # Files as sockets, in a folder of the kernel's own: of ports, which are chosen before they are
-    # taken, two kernels that start at once may choose the same, and then one never answers.
-    kernel = {"transport": "ipc", "ip": f"{sockets}/at", "connection_file": f"{sockets}/key.json"}
+    # Files as sockets: of ports, which are chosen before they are taken, two kernels that start at
+    # once may choose the same, and then one never answers.
+    kernel = {"transport": "ipc", "ip": task.sockets, "connection_file": f"{task.sockets}.json"}
     at, heading = {"cell": 0, "line": ""}, ""
 
     def started(cell, cell_index) -> None:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from cjlib import errors
 from cjlib.dataset import load_dataset
-from cjlib.errors import CjlibError, ContractError, LockedError
+from cjlib.errors import CjlibError, ContractError, LockedError, ParameterError
 from cjlib.log import Log, open_log
 from cjlib.runs.assembly import complete, places, verify
 from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
@@ -203,6 +203,8 @@ class ReportFolder:
         ------
         LockedError
             At once, if another run holds it.
+        ParameterError
+            If ``latest`` is there, but as no link.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -213,6 +215,11 @@ class ReportFolder:
                 "Try again when it has ended."
             ) from None
         with lock:
+            latest = self.folder / "latest"
+            if latest.exists() and not latest.is_symlink():
+                raise ParameterError(
+                    f"{latest} must be a link that runs move, and is not: give it another name."
+                )
             self._sweep()
             try:
                 yield
@@ -277,8 +284,12 @@ class ReportFolder:
                 self._remove(self.folder / run_id)
 
     def _moment(self, run_id: str) -> tuple[str, str]:
-        manifest = json.loads((self.folder / run_id / "manifest.json").read_text(encoding="utf-8"))
-        return manifest["as_of"], run_id
+        """Return what orders runs; one whose manifest is broken comes before all others."""
+        manifest = (self.folder / run_id / "manifest.json").read_bytes()
+        try:
+            return str(json.loads(manifest)["as_of"]), run_id
+        except (ValueError, KeyError, TypeError):
+            return "", run_id
 
     def _remove(self, path: Path) -> None:
         """Take a folder's name away before its content, so that no half of it is ever seen."""
