@@ -1,8 +1,9 @@
 """The command ``cj``: report, check, new, list.
 
 Exit codes: 0 done, 1 a notebook failed, 2 bad parameters or dataset file, 3 the data break the
-contract, 4 the privacy scan stopped the publication, 74 a file cannot be read or written, 75 another
-run holds the lock, 124 time-out, 138 the kernel died; 128 and the signal's number when interrupted.
+contract, 4 the privacy scan stopped the publication, 74 a file cannot be read or written, 75
+another run holds the lock, 124 time-out, 138 the kernel died; 128 and a signal's number when
+interrupted.
 """
 
 import contextlib

@@ -26,7 +26,7 @@ _NO_COUNTS = {
 }
 _EVERYBODY = "all"  # the segment of that name
 TEXTS = "texts"
-"""Under this name a picture's output carries what is written in it; without it none is published."""
+"""Under this name a picture's output carries what is written in it; or it is not published."""
 
 
 def counts_customers(name) -> bool:
@@ -103,10 +103,10 @@ def _that_may_add_up(table: pd.DataFrame) -> Iterator[np.ndarray]:
     texts = table.select_dtypes(exclude=["number", "bool"]).astype(str).reset_index(drop=True)
     parts = ~(texts == _EVERYBODY).any(axis=1).to_numpy()
     yield np.flatnonzero(parts)
-    repeat = [column for column in range(texts.shape[1]) if texts.iloc[:, column].duplicated().any()]
-    for columns in [*combinations(repeat, 1), *combinations(repeat, 2)]:
-        keys = [texts.iloc[:, column] for column in columns]
-        for rows in texts.groupby(keys).indices.values():
+    every = [texts.iloc[:, place] for place in range(texts.shape[1])]
+    repeating = [column for column in every if column.duplicated().any()]
+    for keys in [*combinations(repeating, 1), *combinations(repeating, 2)]:
+        for rows in texts.groupby(list(keys)).indices.values():
             yield rows[parts[rows]]
 
 

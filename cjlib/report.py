@@ -180,7 +180,8 @@ class Report:
                 field = str(error.args[0])
                 raise ParameterError(
                     f"{self.notebook}: the sentence {sentence[:40]!r}… names {{{field}}}, which "
-                    f"its rows lack{did_you_mean(field, values) or '.'} They have {', '.join(values)}."
+                    f"its rows lack{did_you_mean(field, values) or '.'} "
+                    f"They have {', '.join(values)}."
                 ) from None
         return filled
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from cjlib.errors import PrivacyError
-from cjlib.runs.privacy import check, cut, phone_numbers, raw_ids, small_groups, spans
-from cjlib.runs.shown import Piece, notebook_pieces, page_text
+from cjlib.runs.privacy import check, phone_numbers, raw_ids, spans
+from cjlib.runs.shown import notebook_pieces, page_text
+from cjlib.tables import write_table
 
 IDS = ["anna-0001", "c_17", "17850", "7", "2011", "María López 3", "x@shop.example", "8f3a2c"]
 
@@ -55,9 +56,11 @@ def test_figures_years_and_longer_words_are_no_ids(text):
         *("+34 612 345 678", "+34612345678", "0034 612 345 678", "+1 (212) 555-0123"),
         *("(212) 555-0123", "212-555-0123", "612 345 678", "93 123 45 67", "612-345-678"),
         *("+44 20 7946 0958", "+44 (0)20 7946 0958", "+33 1 23 45 67 89", "+49 (0) 171 1234567"),
-        *("01 23 45 67 89", "01.23.45.67.89", "01\u00a023\u00a045\u00a067\u00a089", "06-12-34-56-78"),
+        *("01 23 45 67 89", "01.23.45.67.89", "01\u00a023\u00a045\u00a067\u00a089"),
+        "06-12-34-56-78",
         *("030 1234567", "(030) 1234567", "0171/1234567", "030 / 123 45 67", "0171 1234567"),
-        *("020 7946 0958", "(020) 7946 0958", "07700 900123", "0161 496 0000", "020\u20117946\u20110958"),
+        *("020 7946 0958", "(020) 7946 0958", "07700 900123", "0161 496 0000"),
+        "020\u20117946\u20110958",
         *("612\u202f345\u202f678", "+34\u00a0612\u00a0345\u00a0678"),
     ],
 )
@@ -167,3 +170,102 @@ def test_a_million_ids_are_searched_in_seconds(folder):
     (folder / "9.html").write_text("<p>customer-0999999</p>")
     with pytest.raises(PrivacyError, match=r"9\.html"):
         check(folder, many, known="", every_file=False)
+
+
+# -- places, pictures and groups
+
+
+def cell(number, *outputs):
+    outputs = [{"output_type": "display_data", "metadata": {}} | one for one in outputs]
+    return {"cell_type": "code", "source": "x", "execution_count": number, "outputs": outputs}
+
+
+def write_notebook(folder, *cells):
+    (folder / "02_map.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}}))
+
+
+TABLE = "<table><tr><th>who</th><th>{}</th></tr><tr><td>{}</td><td>{}</td></tr></table>"
+
+
+def test_a_stop_says_which_cell_and_column_and_where_in_the_log_it_comes_from(folder):
+    html = TABLE.format("n", "c 17", 40)  # names from the log are shown with blanks
+    write_notebook(folder, cell(7, {"data": {"text/html": html}}))
+    events = ibis.memtable(
+        pd.DataFrame({"customer_id": ["c_17", "b"], "touchpoint": ["c_17", "x"]})
+    )
+    with pytest.raises(PrivacyError) as caught:
+        check(folder, events, known="", every_file=False)
+    expected = r"02_map.ipynb, cell [7], column who: customer id c••7, a touchpoint of the log"
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("anna-0001", "customer id"),
+        ("write to ana@shop.example", "e-mail address"),
+        ("write to ana.ruiz@sh…", "e-mail address"),
+        ("612 345 678", "phone number"),
+        ("anna-000…", "customer id"),  # shortened
+    ],
+)
+def test_what_is_written_in_a_picture_is_read(folder, text, kind):
+    picture = {"data": {"image/png": "x"}, "metadata": {"texts": ["a title", text]}}
+    write_notebook(folder, cell(3, picture))
+    with pytest.raises(PrivacyError, match=rf"cell \[3\], picture: {kind}"):
+        check(folder, ids(IDS), known="", every_file=False)
+
+
+def test_a_picture_that_nobody_read_is_not_published(folder):
+    write_notebook(folder, cell(3, {"data": {"image/png": "x"}}))
+    with pytest.raises(PrivacyError, match=r"cell \[3\]: unread picture"):
+        check(folder, ids(IDS), known="", every_file=False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"text/html": TABLE.format("customers", "abc", "3")},
+        {"text/html": TABLE.format("n", "abc", " 4 ")},
+        {"text/plain": "In abc there are 2 customers."},
+        {"text/plain": "It fell (n 3)."},
+        {"text/html": "<p>Of 3 customers</p>"},
+    ],
+)
+def test_groups_too_small_are_found_in_tables_and_sentences(folder, data):
+    write_notebook(folder, cell(3, {"data": data}))
+    with pytest.raises(PrivacyError, match=r"cell \[3\].*: too few customers"):
+        check(folder, ids(IDS), known="", every_file=False, smallest=5)
+    check(folder, ids(IDS), known="", every_file=False, smallest=2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"text/html": TABLE.format("customers", "abc", "1,003")},
+        {"text/html": TABLE.format("customers", "abc", "0")},
+        {"text/html": TABLE.format("share of customers", "abc", "3")},
+        {"text/plain": "Of 1,003 customers 2.3 bought; n 45,004; fewer than 5 customers."},
+        {"text/plain": "In 2024 1 003 customers came."},
+    ],
+)
+def test_large_groups_and_other_figures_pass(folder, data):
+    write_notebook(folder, cell(3, {"data": data}))
+    check(folder, ids(IDS), known="", every_file=False, smallest=5)
+
+
+def test_counts_and_lines_in_tables_are_no_ids(folder):
+    table = pd.DataFrame({"line": [17850, 17851], "rows": [17850, 3], "rule": ["a", "b"]})
+    write_table(table, folder / "tables", "quarantine")
+    (folder / "manifest.json").write_text(json.dumps({"rows": {"read": 17850}}))
+    check(folder, ids(IDS), known="", every_file=True)
+    write_table(table.assign(customer=17850), folder / "tables", "quarantine")
+    with pytest.raises(PrivacyError, match=r"quarantine\.csv, column customer: customer id"):
+        check(folder, ids(IDS), known="", every_file=True)
+
+
+def test_no_file_names_a_place_on_this_machine(folder):
+    (folder / "manifest.json").write_text('{"source": "/home/ana/shop.csv"}')
+    check(folder, ids(IDS), known="", every_file=False)
+    with pytest.raises(PrivacyError, match=r"manifest\.json: the path /home/ana/"):
+        check(folder, ids(IDS), known="", every_file=False, private=["/home/ana/"])

@@ -115,7 +115,7 @@ def forecast_panels(seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = s
     Parameters
     ----------
     seen : DataFrame
-        ``period, stage, customers``.
+        ``period, stage, customers``; a stage without customers (see `cjlib.groups`) has no panel.
     table : DataFrame
         ``period, stage, expected, lower, upper, kind``; a stage may lack a kind.
     label : callable
@@ -125,7 +125,8 @@ def forecast_panels(seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = s
     -------
     ndarray of Axes
     """
-    stages = list(dict.fromkeys(table["stage"]))
+    known = set(seen.loc[seen["customers"].notna(), "stage"])
+    stages = [stage for stage in dict.fromkeys(table["stage"]) if stage in known]
     rows = -(-len(stages) // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(9, 1.2 + 2.3 * rows), squeeze=False)
     shades = {"back-test": MUTED, "forecast": ACCENT}

@@ -115,9 +115,7 @@ def execute(tasks: list[Task], *, jobs: int, log: Path, progress: Progress) -> l
     began, outcomes = time.monotonic(), {}
     pool = ProcessPoolExecutor(jobs, spawn, _begin, (news, alive, log, jobs))
     with _sockets() as sockets, pool:
-        tasks = [
-            replace(task, sockets=f"{sockets}/{number}") for number, task in enumerate(tasks)
-        ]
+        tasks = [replace(task, sockets=f"{sockets}/{number}") for number, task in enumerate(tasks)]
         try:
             # Later chapters fit models and take longest: begun first, they leave no core idle.
             running = {pool.submit(execute_notebook, task): task.name for task in reversed(tasks)}
@@ -149,7 +147,7 @@ def _sockets() -> Iterator[str]:
     home = Path(tempfile.gettempdir()) / f"cj-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
     if home.is_symlink() or home.stat().st_uid != os.getuid():
-        raise ParameterError(f"{home} belongs to somebody else; set TMPDIR to a folder of your own.")
+        raise ParameterError(f"{home} is somebody else's; set TMPDIR to a folder of your own.")
     with FileLock(home / "lock"):  # or a run might sweep one that is just beginning
         for left in home.glob("run-*"):
             lock = FileLock(left / "lock", timeout=0)

@@ -3,8 +3,8 @@
 A notebook declares its parameters in the code cell tagged ``parameters``, one literal each. Only
 declared names can be set, and a value is read as the type of the declared default: ``007`` for a
 text stays ``007``. The comment beside a parameter may begin with what it may be, ``from 0 to 1:``,
-``from 1:``, ``file:`` or ``folder:`` (see `Limit`). Papermill itself would warn of unknown names, guess types and write names
-unchecked into code.
+``from 1:``, ``file:`` or ``folder:`` (see `Limit`). Papermill itself would warn of unknown names,
+guess types and write names unchecked into code.
 """
 
 import ast

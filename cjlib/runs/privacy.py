@@ -88,8 +88,8 @@ def check(
         raise PrivacyError(
             f"The report would have shown what must stay private; nothing was published.\n{lines}\n"
             "Map or clean these values in the source or the dataset file, or change the notebook. "
-            f"Too few customers are fewer than {smallest} (privacy.smallest_group); an unread picture "
-            "is one that report.show has not shown."
+            f"Too few customers are fewer than {smallest} (privacy.smallest_group); an unread "
+            "picture is one that report.show has not shown."
         )
 
 

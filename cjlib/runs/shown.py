@@ -1,4 +1,4 @@
-"""What a report says and where: the texts of pages, notebooks, tables and pictures, piece by piece."""
+"""What a report says and where: the texts of pages, notebooks, tables and pictures."""
 
 import html
 import html.parser
@@ -123,8 +123,7 @@ def _shown(output: dict, place: str) -> Iterator[Piece]:
 
 
 def pictures(output: dict) -> list[str] | None:
-    """Return what is written in the picture of an output: nothing where there is none, None where
-    the picture does not say."""
+    """Return what is written in an output's picture, if there is one; None where it is unknown."""
     if not any(kind.startswith("image/") for kind in output.get("data", {})):
         return []
     return output.get("metadata", {}).get(TEXTS)
