@@ -2,11 +2,13 @@
 
 import ast
 
+import nbformat
 import pytest
 from nbformat import v4
 
 from cjlib.errors import ParameterError
-from cjlib.runs.plan import choose, declared, read_value, split_assignments
+from cjlib.runs.plan import Limit, choose, declared, limits, read_value, split_assignments
+from tests.conftest import ROOT
 
 
 def notebook(source, tags=("parameters",)):
@@ -70,3 +72,45 @@ def test_no_text_leaves_its_quotes_when_papermill_writes_it(text):
 
     (statement,) = ast.parse(PythonTranslator.codify({"x": text})).body
     assert ast.literal_eval(statement.value) == text
+
+
+def test_what_a_parameter_may_be_stands_in_its_comment():
+    source = (
+        "seed = 1  # from 0: of every resampling\nshare = .1  # from 0 to 1: kept # from 5:\n"
+        'text = "# from 1:"  # whatever\nlast = ""  # folder: of an earlier report\n'
+        'old = ""  # file: of an earlier run\nfree = 1  # seen from above: nothing\n'
+    )
+    assert limits(notebook(source)) == {
+        "seed": Limit(low=0),
+        "share": Limit(low=0, high=1),
+        "last": Limit(path="folder"),
+        "old": Limit(path="file"),
+    }
+
+
+def test_values_out_of_range_are_refused():
+    assert Limit(0, 1).checked("x", 0.5) == 0.5
+    with pytest.raises(ParameterError, match="-p x=5: x is from 0 to 1"):
+        Limit(0, 1).checked("x", 5)
+    with pytest.raises(ParameterError, match="-p x=-1: x is from 0"):
+        Limit(0).checked("x", -1)
+
+
+def test_paths_are_seen_from_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.parquet").touch()
+    assert Limit(path="file").checked("x", "old.parquet") == str(tmp_path / "old.parquet")
+    assert Limit(path="file").checked("x", "") == ""
+    for path in ("file", "folder"):
+        with pytest.raises(ParameterError, match=f"no such {path}"):
+            Limit(path=path).checked("x", "absent")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_number_in_the_notebooks_has_its_range_and_its_default_lies_in_it(path):
+    read = nbformat.read(path, as_version=4)
+    numbers = {name: value for name, value in declared(read).items() if not isinstance(value, str)}
+    allowed = limits(read)
+    assert numbers.keys() <= allowed.keys()
+    for name, value in numbers.items():
+        allowed[name].checked(name, value)

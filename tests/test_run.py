@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 from cjlib.answers import MARK
+from cjlib.dataset import find_datasets, load_dataset
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
-from cjlib.runs.plan import Request
+from cjlib.runs.execution import _sockets
+from cjlib.runs.plan import Request, find_project, make_plan
 from cjlib.runs.run import NotebookError, ReportFolder, report
 from cjlib.tables import TABLES
 
@@ -238,6 +240,10 @@ def test_data_that_break_the_contract_leave_their_tables_where_the_message_says(
         ({"parameters": ("import os;x=1",)}, "no notebook has this parameter"),
         ({"only": ("07",)}, "no such notebook"),
         ({"as_of": "yesterday"}, "is no date"),
+        ({"parameters": ("limit=-1",)}, "limit is from 0"),
+        ({"parameters": ("horizon=soon",)}, "churn.horizon.*no length of time"),
+        ({"parameters": ("inactivity=-3 days",)}, "journey.inactivity.*longer than nothing"),
+        ({"parameters": ("language=de",)}, "language: 'de'"),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_runs(project, request_, message):
@@ -245,6 +251,33 @@ def test_wrong_requests_are_refused_before_anything_runs(project, request_, mess
     with pytest.raises(ParameterError, match=message):
         report(Request("tiny", **request_))
     assert not (project / "reports").exists()
+
+
+@pytest.mark.parametrize("key", ["", "x"])
+def test_a_key_that_is_missing_or_short_is_refused_before_anything_runs(project, monkeypatch, key):
+    monkeypatch.setenv("CJ_ID_KEY", key)
+    (project / "data/tiny.yml").write_text(DATASET + "privacy: {customer_ids: hash}\n")
+    add(project, "01_small")
+    with pytest.raises(ParameterError, match="16 characters"):
+        report(Request("tiny"))
+    assert not (project / "reports").exists()
+
+
+def test_horizon_and_inactivity_can_be_set_for_one_run(project):
+    add(project, "01_small")
+    request = Request("tiny", parameters=("horizon=30 days", "inactivity=2 weeks"))
+    plan = make_plan(request, project / "notebooks")
+    dataset = load_dataset(**plan.log)
+    assert (dataset.churn.horizon.days, dataset.journey.inactivity.days) == (30, 14)
+    assert plan.parameters["01_small"]["horizon"] == "30 days"
+
+
+def test_only_the_project_at_hand_is_run(project, monkeypatch):
+    add(project, "01_small")
+    assert find_project() == project
+    monkeypatch.chdir(project / "data")
+    assert find_project() != project  # but the library's own
+    assert "tiny" not in find_datasets()
 
 
 def test_a_second_run_at_the_same_time_is_refused_at_once(project):
@@ -289,6 +322,38 @@ def test_pruning_keeps_the_newest_and_the_latest(tmp_path):
         assert reports.runs() == [run_id(1), run_id(4), run_id(5)]
 
 
+def test_a_folder_called_latest_is_not_overwritten(tmp_path):
+    reports = ReportFolder(tmp_path / "tiny")
+    (reports.folder / "latest").mkdir(parents=True)
+    with pytest.raises(ParameterError, match="must be a link"), reports.locked():
+        pass
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"a": 1}', "{", "\x00"])
+def test_latest_moves_on_from_a_broken_manifest(tmp_path, broken):
+    reports = ReportFolder(tmp_path / "tiny")
+    with reports.locked():
+        finished(reports, run_id(1), "2024-03-01")
+        (reports.folder / run_id(1) / "manifest.json").write_text(broken)
+        assert finished(reports, run_id(2), "2024-02-01")
+        assert reports.latest() == run_id(2)
+
+
+def test_files_of_dead_runs_kernels_are_swept_and_those_of_living_ones_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with _sockets() as living:
+        home = Path(living).parent
+        dead = home / "run-dead"
+        dead.mkdir()
+        (dead / "0.json").write_text("a key")
+        assert home.stat().st_mode & 0o077 == 0
+        with _sockets() as other:
+            assert not dead.exists()
+            assert Path(living).is_dir()
+            assert len(f"{other}/9-5") < 100
+    assert [path.name for path in home.iterdir()] == ["lock"]
+
+
 def test_what_dead_runs_left_is_swept_at_the_next_run(tmp_path):
     reports = ReportFolder(tmp_path / "tiny")
     with reports.locked():
@@ -322,9 +387,12 @@ def whole_runs(project):
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_half_report_and_the_next_succeeds(project):
+def test_a_killed_run_leaves_no_half_report_and_the_next_succeeds(project, monkeypatch):
     add(project, "02_second")
-    moments = int(os.environ.get("CJ_TEST_KILLS", "3"))  # 50 by hand
+    folder = project / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    moments = int(os.environ.get("CJ_TEST_KILLS", "3"))  # a hundred and more by night
     rng = random.Random(0)
     began = time.monotonic()
     assert start(project).wait() == 0
@@ -339,7 +407,14 @@ def test_a_killed_run_leaves_no_half_report_and_the_next_succeeds(project):
     process = start(project)
     assert process.wait() == 0, process.stderr.read()
     assert len(whole_runs(project)) == len(before) + 1
+    nothing_left(project, folder)
+
+
+def nothing_left(project, folder):
+    """Assert that beside whole runs there is nothing: no scratch, no key of a kernel."""
     assert not list((project / "reports/tiny").glob(".scratch-*"))
+    assert not list((project / "data/prepared/tiny").glob(".scratch-*"))
+    assert not list(folder.glob("cj-*/run-*"))
 
 
 @pytest.mark.slow
@@ -352,12 +427,16 @@ def test_runs_started_at_once_end_in_done_or_locked_and_all_published_are_whole(
 
 
 @pytest.mark.slow
-def test_a_stopped_run_cleans_up(project):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_run_cleans_up(project, monkeypatch, number):
+    (project / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(project / "tmp"))
     add(project, "hanging_cell")
     process = start(project)
     while not list((project / "reports/tiny").glob(".scratch-*/*.ipynb")):
         time.sleep(0.2)
         assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 128 + number
     assert names(project) == [".lock"]
+    nothing_left(project, project / "tmp")
