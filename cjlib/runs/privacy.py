@@ -110,11 +110,16 @@ def _leaks(
             content = path.read_text(encoding="utf-8", errors="replace")
             yield from (f"{name}: the path {text}" for text in private if text in content)
         found = list(pieces(path, name)) if shown or every_file else []
+        closest: dict[tuple[str, str], str] = {}
         for piece in found if shown else []:
             for text in {*_EMAIL.findall(piece.text), *phone_numbers(piece.text)}:
-                kind = "e-mail address" if "@" in text else "phone number"
-                yield f"{piece.where}: {kind} {_masked(text)}"
+                closest[piece.place, text] = max(
+                    closest.get((piece.place, text), ""), piece.where, key=len
+                )
             yield from small_groups(piece, smallest)
+        for (_, text), where in closest.items():
+            kind = "e-mail address" if "@" in text else "phone number"
+            yield f"{where}: {kind} {_masked(text)}"
         if path.suffix == ".ipynb":
             yield from _unread_pictures(json.loads(path.read_text(encoding="utf-8")), name)
         here = candidates.setdefault(name, {})

@@ -162,7 +162,7 @@ def table_pieces(page: str, place: str) -> Iterator[Piece]:
         yield from (Piece(place, text) for text in [*heads, *re.findall(r"<caption>(.*?)<", rows)])
         for line in lines:
             for head, text in zip(heads, line, strict=False):
-                yield Piece(place, text, "figure", head)
+                yield Piece(place, text, "figure", " ".join(head.split()))
 
 
 class _PageReader(html.parser.HTMLParser):
