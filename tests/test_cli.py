@@ -1,6 +1,8 @@
 """The command line: what it takes, what it says, and how it ends."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 from cjlib import cli
 from cjlib.errors import ContractError, LockedError, ParameterError, PrivacyError
 from cjlib.runs.execution import Outcome
+from tests.conftest import ROOT
 
 DATASET = """
 name: tiny
@@ -131,6 +134,8 @@ def test_what_is_wrong_ends_with_2_and_a_message(project, monkeypatch, capsys, a
         (PrivacyError("x"), 4),
         (LockedError("x"), 75),
         (KeyboardInterrupt(), 130),
+        (PermissionError(13, "Permission denied", "reports"), 74),
+        (RuntimeError("IO Error: No space left on device"), 74),
         (RuntimeError("x"), 1),
     ],
 )
@@ -143,6 +148,44 @@ def test_every_error_has_its_exit_code_and_no_traceback(project, monkeypatch, ca
     assert ended == code
     assert err.lstrip().startswith("cj: ")
     assert "Traceback" not in err
+
+
+ENDLESS = """
+from cjlib import cli
+from cjlib.dataset import connect, load_dataset
+
+@cli.cli.command()
+def wait():
+    con = connect(load_dataset("tiny"))
+    print("begins", flush=True)
+    con.raw_sql("SELECT count(*) FROM range(1000000000000) AS r WHERE r.range % 7 = 3")
+
+cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_query_can_be_interrupted(project, number):
+    command = [sys.executable, "-c", ENDLESS, "wait"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(
+        command, cwd=project, env=os.environ | {"PYTHONPATH": str(ROOT)}, **options
+    )
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(0.5)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 128 + number
+    assert "interrupted; nothing was published" in process.stderr.read()
+
+
+def test_another_folder_can_be_named(project, monkeypatch, capsys, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    code, _, _ = run(monkeypatch, capsys, "check", "tiny")
+    assert code == 2
+    code, out, _ = run(monkeypatch, capsys, "-C", str(project), "check", "tiny")
+    assert code == 0
+    assert "kept" in out
 
 
 class Terminal(io.StringIO):

@@ -150,3 +150,16 @@ def test_a_killed_preparation_leaves_nothing_under_the_final_name(shop):
     assert prepared(shop) == {}
     write(shop.parent, LINES)
     assert open_log(shop).rows["kept"] == 4
+    assert not list(home.glob(".scratch-*"))  # the next one sweeps what it left
+
+
+def test_what_is_in_use_is_never_pruned(shop):
+    used = open_log(shop, as_of="2024-07-01")
+    for day in range(10, 12 + KEPT_PREPARED):
+        open_log(shop, as_of=f"2024-07-{day}")
+    assert used.folder.name in prepared(shop)
+    assert used.events.count().execute() > 0
+    folder = used.folder.name
+    del used
+    open_log(shop, as_of="2024-07-20")
+    assert folder not in prepared(shop)

@@ -240,7 +240,7 @@ def test_an_answer_that_is_missing_is_published_as_the_table_without_rows(tmp_pa
     assert len(table) == 0
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b"])
 def test_no_text_is_a_formula_in_a_spreadsheet(start):
     safe = neutralise(pd.DataFrame({f"{start}head": [f"{start}1+1", "plain"], "n": [-1, 2]}))
     assert safe.columns[0] == f"'{start}head"

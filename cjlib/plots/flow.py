@@ -115,7 +115,8 @@ def forecast_panels(seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = s
     Parameters
     ----------
     seen : DataFrame
-        ``period, stage, customers``; a stage without customers (see `cjlib.groups`) has no panel.
+        ``period, stage, customers``; a stage whose customers are all missing (see
+        `cjlib.groups`) has no panel.
     table : DataFrame
         ``period, stage, expected, lower, upper, kind``; a stage may lack a kind.
     label : callable
@@ -125,8 +126,8 @@ def forecast_panels(seen: pd.DataFrame, table: pd.DataFrame, *, label: Label = s
     -------
     ndarray of Axes
     """
-    known = set(seen.loc[seen["customers"].notna(), "stage"])
-    stages = [stage for stage in dict.fromkeys(table["stage"]) if stage in known]
+    few = set(seen["stage"]) - set(seen.loc[seen["customers"].notna(), "stage"])
+    stages = [stage for stage in dict.fromkeys(table["stage"]) if stage not in few]
     rows = -(-len(stages) // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(9, 1.2 + 2.3 * rows), squeeze=False)
     shades = {"back-test": MUTED, "forecast": ACCENT}
