@@ -352,6 +352,7 @@ def _draws(
     weights = rng.multinomial(size, np.full(size, 1 / size), DRAWS)
     possible = _possible(by_bucket.sum(axis=0))
     matrices = _rows(np.tensordot(weights, by_bucket, axes=1), possible)
+    rows = [(cells, matrices[:, state, cells]) for state, cells in enumerate(possible)]
     # resampling the recent weeks carries how unsure their mean is; drawing from them, their noise
     resampled = rng.integers(len(arrivals), size=(DRAWS, len(arrivals)))
     drawn = np.take_along_axis(resampled, rng.integers(len(arrivals), size=(DRAWS, weeks)), axis=1)
@@ -360,8 +361,8 @@ def _draws(
     there, path = np.tile(now.astype(np.int64), (DRAWS, 1)), []
     for step in range(weeks):
         moved = np.zeros((DRAWS, len(now) + 1), np.int64)
-        for state, cells in enumerate(possible):
-            moved[:, cells] += rng.multinomial(there[:, state], matrices[:, state, cells])
+        for state, (cells, row) in enumerate(rows):
+            moved[:, cells] += rng.multinomial(there[:, state], row)
         there = moved[:, :-1] + coming[:, step]
         path.append(there)
     return np.stack(path, axis=1)

@@ -115,7 +115,7 @@ def order_test(histories: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     oldest, *recent = sorted(name for name in histories.columns if name.startswith("stage_"))
     order = 1 + len(recent)
-    context = histories[recent].astype(str).agg("\x1f".join, axis=1) if recent else "*"
+    context = histories.groupby(recent).ngroup() if recent else 0
     counts, *_ = count_array(histories.assign(from_stage=context), oldest)
     gain = held_out_gain(counts, seed=seed)
     row = {"test": f"order {order} against {order - 1}", "segment": ALL}
