@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
-from cjlib.markov import markov_tests
+from cjlib.markov import changes, markov_tests
 from cjlib.markov.chain import MarkovChain
 from cjlib.markov.mixture import MarkovMixture, choose_components
 from cjlib.markov.transitions import TransitionData
@@ -70,7 +70,7 @@ def test_the_planted_change_is_found_at_its_date_over_seeds():
     found = []
     for seed in range(1, 13):
         visits = settled_visits(generate(3000, seed, dirt=False))
-        points = markov_tests.change_points(counted(visits, "period"), n_permutations=199)
+        points = changes.change_points(counted(visits, "period"), n_permutations=199)
         surest = points.loc[points["z"].abs().idxmax()]
         if surest["p_value"] <= 0.05:
             found.append((surest, points.loc[points["plausible"], "period"]))
@@ -96,7 +96,7 @@ def test_without_a_change_one_is_found_no_more_often_than_stated():
     found = []
     for seed in range(100):
         visits = settled_visits(generate(800, seed, change=False, kinds=False, dirt=False))
-        points = markov_tests.change_points(counted(visits, "period"), n_permutations=199)
+        points = changes.change_points(counted(visits, "period"), n_permutations=199)
         found.append((points["p_value"] <= 0.05).any())
     assert sum(found) <= 10  # of 100 at 5 %: more than ten with a chance near 1 %
 

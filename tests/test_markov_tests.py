@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from cjlib.errors import Unanswerable
-from cjlib.markov import markov_tests
+from cjlib.markov import changes, markov_tests
 from cjlib.markov.independence import (
     count_array,
     departures,
@@ -175,7 +175,7 @@ def test_what_chance_alone_would_show_is_the_mean_gap_of_coins_tossed():
 def test_the_surest_of_all_permutations_is_one_of_them_itself():
     counts = customers_of_one_move((40, 0), (0, 40))
     assert independence_test(count_array(counts, "segment")[0])["p_value"] == 1 / 1000
-    points = markov_tests.change_points(changing(3, 0.2), n_permutations=99)
+    points = changes.change_points(changing(3, 0.2), n_permutations=99)
     assert points["p_value"].min() == 1 / 100
 
 
@@ -223,7 +223,7 @@ def test_a_change_is_found_by_chance_no_more_often_than_stated():
     found = []
     for seed in range(100):
         counts = simulate(np.random.default_rng(seed), 200, groups=6)
-        points = markov_tests.change_points(
+        points = changes.change_points(
             counts_frame(counts, "period"), n_permutations=99, seed=seed
         )
         found.append((points["p_value"] <= 0.05).any())
@@ -261,9 +261,9 @@ def test_a_planted_change_is_dated():
     thin += [generator.binomial(after.astype(int), 0.25) for _ in range(4)]
     counts = np.concatenate(thin, axis=1)
     frame = counts_frame(counts, "period")
-    tests = corrected(lambda: markov_tests.stationarity_test(frame))
+    tests = corrected(lambda: changes.stationarity_test(frame))
     assert tests.loc[0, "p_value"] <= 0.005
-    found = markov_tests.dated_change(markov_tests.change_points(frame), tests).iloc[0]
+    found = changes.dated_change(changes.change_points(frame), tests).iloc[0]
     assert (found["period"], found["verdict"]) == (4, "change")
 
 
@@ -275,19 +275,19 @@ def changing(seed: int, shift: float, customers: int = 400) -> pd.DataFrame:
 
 
 def test_a_sure_change_has_one_date_and_its_interval():
-    points = markov_tests.change_points(changing(3, 0.2))
+    points = changes.change_points(changing(3, 0.2, 800))
     found = points.loc[points["z"].abs().idxmax()]
     assert points.loc[points["plausible"], "period"].tolist() == [4]
     assert 0.14 < abs(found["share_after"] - found["share_before"]) < 0.26
-    assert found["lower"] < found["share_after"] - found["share_before"] < found["upper"]
-    assert found["lower"] * found["upper"] > 0
+    assert found["difference_lower"] < 0.2 < found["difference_upper"]
+    assert found["difference_lower"] > 0
 
 
 @pytest.mark.slow
 def test_the_plausible_dates_hold_the_planted_one():
     held, several = [], []
     for seed in range(60):
-        points = markov_tests.change_points(changing(seed, 0.05, 300), n_permutations=199)
+        points = changes.change_points(changing(seed, 0.05, 300), n_permutations=199)
         plausible = points.loc[points["plausible"], "period"]
         held.append(plausible.min() <= 4 <= plausible.max())
         several.append(len(plausible) > 1)
@@ -296,8 +296,8 @@ def test_the_plausible_dates_hold_the_planted_one():
 
 
 def test_the_surest_date_is_one_test_among_others():
-    points = markov_tests.change_points(changing(3, 0.2))
-    row = markov_tests.stationarity_test(changing(3, 0.2)).iloc[1]
+    points = changes.change_points(changing(3, 0.2))
+    row = changes.stationarity_test(changing(3, 0.2)).iloc[1]
     assert (row["test"], row["p_value"]) == ("change", points["p_value"].min())
     assert row["statistic"] == points["z"].abs().max()
 
@@ -308,25 +308,25 @@ def test_the_surest_date_is_one_test_among_others():
 )
 def test_a_date_is_a_change_only_where_the_page_bears_it(date, together, verdict):
     # its own p-value allowed for the search of a date, not for the other tests
-    points = markov_tests.change_points(changing(3, 0.2))
+    points = changes.change_points(changing(3, 0.2))
     tests = pd.DataFrame(
         {"test": ["change", "stationarity"], "segment": "all", "q_value": [date, together]}
     )
-    found = markov_tests.dated_change(points, tests).iloc[0]
+    found = changes.dated_change(points, tests).iloc[0]
     assert (found["verdict"], found["q_value"]) == (verdict, date)
     assert found["difference"] == found["share_after"] - found["share_before"]
     assert found["first"] <= found["period"] <= found["last"]
-    assert markov_tests.dated_change(points, tests.assign(q_value=[0.2, together])).empty
+    assert changes.dated_change(points, tests.assign(q_value=[0.2, together])).empty
 
 
 def test_what_moved_is_told_where_there_is_a_date_alone():
     frame = changing(3, 0.2)
     change = pd.DataFrame({"period": [4]})
-    cells = markov_tests.moved_since(frame, change)
+    cells = changes.moved_since(frame, change)
     surest = cells.iloc[0]
     assert (surest["from_stage"], surest["to_stage"][:1]) == ("s0", "s")
     assert abs(surest["difference"]) == pytest.approx(0.2, abs=0.06)
-    assert markov_tests.moved_since(frame, change[:0]).empty
+    assert changes.moved_since(frame, change[:0]).empty
 
 
 def chains_with_memory(generator, weight: float, customers: int = 400) -> pd.DataFrame:
@@ -432,7 +432,7 @@ def test_one_group_alone_has_nothing_to_be_compared_with():
     result = independence_test(counts)
     assert result["df"] == 0
     assert np.isnan(result["p_value"])
-    for question in (markov_tests.change_points, markov_tests.stationarity_test):
+    for question in (changes.change_points, changes.stationarity_test):
         with pytest.raises(Unanswerable, match="two stages"):
             question(counts_frame(counts, "period"))
     with pytest.raises(Unanswerable, match="tell these groups"):

@@ -2,17 +2,14 @@
 
 from cjlib.markov.absorption import purchase_or_lost
 from cjlib.markov.chain import MarkovChain, fit_by_segment
+from cjlib.markov.changes import change_points, dated_change, moved_since, stationarity_test
 from cjlib.markov.forecast import backtest_score, forecast_stages
 from cjlib.markov.markov_tests import (
-    change_points,
     corrected_together,
-    dated_change,
     homogeneity_test,
     memory,
     moved_cells,
-    moved_since,
     order_test,
-    stationarity_test,
 )
 from cjlib.markov.next_stage import likeliest_next, next_stages
 from cjlib.markov.transitions import directions, histories, transitions

@@ -36,6 +36,12 @@ def expected_counts(counts: np.ndarray) -> np.ndarray:
         return np.where(contexts > 0, groups * outcomes / contexts, 0.0)
 
 
+def pooled(values: np.ndarray, strata: int) -> np.ndarray:
+    """Add up figures (..., C, J) over the strata that the contexts are divided into, first axis."""
+    *lead, contexts, outcomes = values.shape
+    return values.reshape(*lead, strata, contexts // strata, outcomes).sum(-3)
+
+
 def departures(counts: np.ndarray) -> np.ndarray:
     """Return how far each bucket departs from the shared chain, as the fit sees it.
 
@@ -51,27 +57,36 @@ def departures(counts: np.ndarray) -> np.ndarray:
     return raw - share[None, ..., None] * raw.sum(1, keepdims=True)
 
 
-def scores_by_bucket(counts: np.ndarray) -> np.ndarray:
+def scores_by_bucket(counts: np.ndarray, strata: int = 1) -> np.ndarray:
     """Return what each bucket adds to observed minus expected, in standard errors (B, G, C, J).
+
+    Where the contexts are those of several strata, like is expected of like, and added up.
 
     Errors are by customers, and at least those of independent moves: where few moves are expected
     and none is seen, the buckets hardly differ, which is no certainty. NaN where there is none.
     """
-    total, moved = counts.sum(0), departures(counts)
+    total, moved = counts.sum(0), pooled(departures(counts), strata)
     expected, rows = expected_counts(total), total.sum(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         binomial = expected * (1 - expected / rows) * (1 - rows / rows.sum(0))
+        binomial = pooled(np.nan_to_num(binomial), strata)
         spread = np.sqrt(np.fmax((moved**2).sum(0), binomial))
         return np.where(spread > 0, moved / spread, np.nan)
 
 
-def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: int = 0) -> dict:
+def independence_test(
+    counts: np.ndarray, *, strata: int = 1, n_permutations: int = 999, seed: int = 0
+) -> dict:
     """Test whether the outcome depends on the group, given the context.
 
     Parameters
     ----------
     counts : array, shape (B, G, C, J)
         Transitions by bucket, group, context and outcome.
+    strata : int
+        Into how many strata the contexts are divided (first axis). The statistic and its asymptotic
+        p-value are then those of all strata's tables; the p-value by permutation and the effects
+        are those of the departures from like to like, added up over strata.
     n_permutations : int
     seed : int
         Of the signs.
@@ -94,13 +109,14 @@ def independence_test(counts: np.ndarray, *, n_permutations: int = 999, seed: in
     n, expected = total.sum(), expected_counts(total)
     seen = total > 0
     statistic = 2 * (total[seen] * np.log(total[seen] / expected[seen])).sum()
-    gap, inverse = total - expected, 1 / np.where(expected > 0, expected, np.inf)
+    gap, expected = pooled(total - expected, strata), pooled(expected, strata)
+    inverse = 1 / np.where(expected > 0, expected, np.inf)
     groups, outcomes = (total.sum(-1) > 0).sum(0), (total.sum(0) > 0).sum(-1)
     df = int((np.maximum(groups - 1, 0) * np.maximum(outcomes - 1, 0)).sum())
     p_value = p_asymptotic = float(chi2.sf(statistic, df)) if df else np.nan
     by_chance = np.nan
     if len(counts) >= FEWEST_BUCKETS and df:
-        moved = departures(counts).reshape(len(counts), -1)
+        moved = pooled(departures(counts), strata).reshape(len(counts), -1)
         generator, exceeding, distance = np.random.default_rng(seed), 1, 0.0
         for start in range(0, n_permutations, 128):
             size = (min(128, n_permutations - start), len(counts))

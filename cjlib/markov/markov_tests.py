@@ -1,9 +1,9 @@
-"""Tests of Markov chains over many customers: differences of segments, memory, change over time.
+"""Tests of Markov chains over many customers: differences of segments, and memory.
 
-Each is a test of independence of a group and the next stage (`cjlib.markov.independence`), returned
-as rows of one table. Its `p_value` is the permutation p-value by customer wherever there are
-customers enough, the asymptotic one elsewhere; effects are total variation, always beside what
-chance alone would show.
+Each, like those of `cjlib.markov.changes`, is a test of independence of a group and the next stage
+(`cjlib.markov.independence`), returned as rows of one table. Its `p_value` is the permutation
+p-value by customer wherever there are customers enough, the asymptotic one elsewhere; effects are
+total variation, always beside what chance alone would show.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,6 @@ from scipy.stats import norm
 from cjlib.errors import Unanswerable
 from cjlib.markov.independence import (
     count_array,
-    expected_counts,
     held_out_gain,
     independence_test,
     scores_by_bucket,
@@ -25,13 +24,10 @@ from cjlib.uncertainty import (
     FEWEST_BUCKETS,
     FOUND,
     benjamini_hochberg,
-    difference_test,
     proportion,
 )
 
 ALL = "all"
-FEWEST_EXPECTED = 5
-"""Expected moves before and after a boundary below which a cell cannot show a change."""
 FEWEST_MOVES = 5
 """Moves below which a cell is not compared between groups."""
 
@@ -166,157 +162,6 @@ def memory(tests: pd.DataFrame) -> pd.DataFrame:
             "verdict": np.where(rows["df"] > 0, verdict, "no choice"),
         }
     )
-
-
-def stationarity_test(moves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Test whether the chain stays the same over periods: all together, and at the surest date.
-
-    Parameters
-    ----------
-    moves : DataFrame
-        period, bucket, from_stage, to_stage, n.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        Rows of `corrected_together`: test "stationarity", and test "change" whose statistic is the
-        largest z of `change_points` and whose p-value allows for the search of a date.
-
-    Raises
-    ------
-    Unanswerable
-        As `change_points`.
-    """
-    points = change_points(moves, seed=seed)
-    counts, *_ = count_array(moves, "period")
-    together = {"test": "stationarity", "segment": ALL} | independence_test(counts, seed=seed)
-    surest = points.loc[points["z"].abs().idxmax()]
-    change = {"test": "change", "segment": ALL, "statistic": abs(surest["z"])}
-    return pd.DataFrame([together, change | surest[["p_value", "effect"]].to_dict()])
-
-
-def change_points(moves: pd.DataFrame, *, n_permutations: int = 999, seed: int = 0) -> pd.DataFrame:
-    """Compare before with after at every boundary of periods, to date a change.
-
-    Parameters
-    ----------
-    moves, n_permutations, seed
-        As in `stationarity_test`.
-
-    Returns
-    -------
-    DataFrame
-        period (the first one after the boundary), from_stage and to_stage (the move that changed
-        most surely there), share_before, share_after (its probability), z (in customer-level
-        standard errors), effect (total variation of the whole chain), lower and upper (95 %, of the
-        share after less that before), p_value (of the largest z over all moves and boundaries, so
-        that the search is allowed for; signs of the buckets exchanged) and plausible (no earlier
-        and no later than the boundaries at which, in 95 % of resamples of the customers, the surest
-        move changed most surely).
-
-    Raises
-    ------
-    Unanswerable
-        With one stage, or with moves in too few months.
-    """
-    counts, periods, origins, targets = count_array(moves, "period")
-    before = counts.cumsum(1)[:, :-1]
-    after = counts.sum(1, keepdims=True) - before
-    rng, buckets = np.random.default_rng(seed), len(counts)
-    signs = rng.integers(0, 2, (n_permutations, buckets)) * 2.0 - 1.0
-    drawn = rng.multinomial(buckets, np.full(buckets, 1 / buckets), n_permutations)
-    largest = np.zeros(n_permutations)
-    rows, cells, departed = [], [], []
-    for i, start in enumerate(periods[1:] if len(origins) > 1 else []):
-        pair = np.stack([before[:, i], after[:, i]], 1)
-        total, scores = pair.sum(0), scores_by_bucket(pair)[:, 1]
-        enough = (expected_counts(total) >= FEWEST_EXPECTED).all(0) & np.isfinite(scores[0])
-        if not enough.any():
-            continue
-        scores = np.where(enough, scores, 0.0)
-        largest = np.maximum(largest, np.abs(signs @ scores[:, enough]).max(1))
-        departed.append(scores)
-        z = scores.sum(0)
-        cell = np.unravel_index(np.abs(z).argmax(), z.shape)
-        cells.append(cell)
-        share = total[:, *cell] / total[:, cell[0]].sum(-1)
-        seen, of = pair[:, :, *cell], pair[:, :, cell[0]].sum(-1)
-        difference = difference_test(seen[:, 1], of[:, 1], seen[:, 0], of[:, 0])
-        rows.append(
-            {
-                "period": start,
-                "from_stage": origins[cell[0]],
-                "to_stage": targets[cell[1]],
-                "share_before": share[0],
-                "share_after": share[1],
-                "z": z[cell],
-                "effect": np.abs(total - expected_counts(total)).sum() / (2 * total.sum()),
-                "lower": float(difference.lower),
-                "upper": float(difference.upper),
-            }
-        )
-    if not rows:
-        raise Unanswerable("a change over time needs two stages, and moves in some months")
-    table = pd.DataFrame(rows)
-    size = table["z"].abs()
-    beyond = (largest[:, None] >= size.to_numpy() * (1 - 1e-12)).sum(0)
-    table["p_value"] = (1 + beyond) / (1 + n_permutations) if buckets >= FEWEST_BUCKETS else np.nan
-    redrawn = drawn @ np.stack([one[:, *cells[size.idxmax()]] for one in departed], axis=1)
-    chosen = np.abs(redrawn).argmax(axis=1)
-    first, last = (np.quantile(chosen, tail, method="nearest") for tail in (0.025, 0.975))
-    return table.assign(plausible=(table.index >= first) & (table.index <= last))
-
-
-def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the date of a change where the tests of the page bear one out.
-
-    Parameters
-    ----------
-    points : DataFrame
-        Of `change_points`. Its own p-value allows for the search of a date, not for the other
-        tests of the page.
-    tests : DataFrame
-        Of `corrected_together`.
-
-    Returns
-    -------
-    DataFrame
-        One row, or none where no date stands out: that of ``points``, and difference (after less
-        before) with its limits, first and last (plausible periods), q_value (of the date) and
-        verdict: ``change``, or ``hint`` where the periods together are not shown to differ.
-    """
-    q_values = tests[tests["segment"] == ALL].set_index("test")["q_value"]
-    surest = points.loc[[points["z"].abs().idxmax()]]
-    limits = {"lower": "difference_lower", "upper": "difference_upper"}
-    found = surest.rename(columns=limits).assign(
-        difference=surest["share_after"] - surest["share_before"],
-        first=points.loc[points["plausible"], "period"].min(),
-        last=points.loc[points["plausible"], "period"].max(),
-        q_value=q_values["change"],
-        verdict="change" if q_values["stationarity"] <= FOUND else "hint",
-    )
-    return found[found["q_value"] <= FOUND]
-
-
-def moved_since(moves: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
-    """Tell which probabilities differ since the date of a change from those before it.
-
-    Parameters
-    ----------
-    moves : DataFrame
-        As in `stationarity_test`.
-    change : DataFrame
-        Of `dated_change`.
-
-    Returns
-    -------
-    DataFrame
-        As `moved_cells`, of the periods since then; without rows where there is no date.
-    """
-    dates = [moves["period"] >= date for date in change["period"]]
-    cells = [moved_cells(moves.assign(since=since), "since").query("since") for since in dates]
-    return pd.concat([pd.DataFrame(columns=["from_stage", "to_stage", "verdict"]), *cells])
 
 
 def moved_cells(moves: pd.DataFrame, group: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from cjlib.errors import ParameterError, Unanswerable
 from cjlib.journeys import DAY, LOST, ngram_counts, transition_counts
+from cjlib.markov.standing import JOURNEY, standing
 from cjlib.stages import StageModel
 
 ALL, OTHER = "all", "(other)"
@@ -35,7 +36,8 @@ def transitions(
         ``first_channel``, ``first_touchpoint``, ``first_stage``, or a column of the dataset's
         customers table; see `segments_known_at_first`. By default everybody alone.
     by_month : bool
-        Whether to count by the month in which a stage was entered, too (column ``period``).
+        Whether to count by the month in which a stage was entered, too (column ``period``), and by
+        what the customer was then (column ``stratum``, of `cjlib.markov.standing`).
     purchases : bool, optional
         True: purchases are what counts, repeated ones too, and visits of a purchase stage without
         one are a state of their own. By default repeated ones count in a log of one stage alone.
@@ -53,10 +55,13 @@ def transitions(
         Where no visit is old enough to know what followed it.
     """
     events, visits = log.events, _without_idle(log.visits) if purchases else log.visits
-    by = ["bucket", "period"] if by_month else ["bucket"]
+    by = ["bucket", "period", "stratum"] if by_month else ["bucket"]
     if by_month:
-        visits = visits.mutate(period=visits.started.truncate("M"))
-        events = events.mutate(period=events.timestamp.truncate("M"))
+        strata = standing(log).cache()
+        visits, events = (
+            table.mutate(period=table[time].truncate("M")).inner_join(strata, JOURNEY)
+            for table, time in ((visits, "started"), (events, "timestamp"))
+        )
     moves = transition_counts(visits, by=by).to_pandas()
     if moves.empty:
         raise Unanswerable("no visit to a stage is older than the silence that ends a journey")

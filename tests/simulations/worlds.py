@@ -75,7 +75,7 @@ def rows_of(world: World) -> pd.DataFrame:
         activity = np.ones(number)
     else:
         activity = rng.gamma(world.activity, 1 / world.activity, number).clip(0.02)
-    born = _births(world, rng)
+    born = births(world, rng)
     left = born + (
         math.inf if math.isinf(world.staying) else rng.exponential(world.staying, number)
     )
@@ -95,7 +95,7 @@ def rows_of(world: World) -> pd.DataFrame:
     return table.sort_values(["timestamp", "customer_id"], kind="stable", ignore_index=True)
 
 
-def _births(world: World, rng: np.random.Generator) -> np.ndarray:
+def births(world: World, rng: np.random.Generator) -> np.ndarray:
     """Draw days at which customers begin, growing and with a season."""
     days = np.arange(-world.born_before, world.days)
     weight = np.exp(world.growth * days / world.days)
