@@ -5,8 +5,9 @@ than the journey's ``inactivity`` is gone. How long the silence has lasted is ke
 of `cjlib.markov.next_stage`: who has been silent for most of the inactivity is about to be gone.
 
 The customers of a snapshot move on by the weekly moves of the weeks before it, between states made
-of the stage and of the silence so far; arrivals come at their recent average. A snapshot knows no
-more than was known at its moment, so the back-test is the same forecast from an earlier one.
+of the stage and of the silence so far; arrivals come as `arrivals_ahead` expects them. A snapshot
+knows no more than was known at its moment, so the back-test is the same forecast from an earlier
+one.
 """
 
 import datetime as dt
@@ -29,6 +30,15 @@ WEEK = 7 * DAY  # seconds
 WEEKS = 104  # snapshots to look back at most
 FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 """How far the moves and the arrivals look back; fewer where the log is shorter."""
+TREND_WEEKS, DAMPING = 13, 0.9
+"""A trend of arrivals is that of a quarter of a year, and fades by a tenth each week ahead."""
+YEAR_WEEKS = 52
+FEWEST_MOMENTS = 8
+"""Earlier moments by which ways to foresee arrivals are compared; 26 for the year before."""
+WORSE = 1.5
+"""As many times the squared error of the average a trend may have had to be followed still: growth
+and season are seldom absent, and what is lost where they are is little.
+"""
 FEWEST_WEEKS = 4
 PRIOR = 0.5  # pseudo-customers per row, spread over the cells seen, so that no row is empty
 DRAWS = 1_000
@@ -60,7 +70,7 @@ def forecast_stages(
     seen : DataFrame
         period, stage, customers at the last snapshots, four times as many as ``weeks``.
     arrivals : Series
-        Customers newly active or active again per week, by the stage they are found in.
+        Customers newly active or active again, expected per week by the stage they are found in.
 
     Raises
     ------
@@ -244,11 +254,11 @@ def forecast_from(
 
     Notes
     -----
-    Expected counts are :math:`x_{t+1} = x_t P + a`, over states of stage and silence. The band
+    Expected counts are :math:`x_{t+1} = x_t P + a_t`, over states of stage and silence. The band
     holds 95 % of draws in which the matrix comes from resampled buckets of customers, every
     customer moves by chance (multinomial), each coming week's arrivals are those of a resampled
-    recent week, and their level drifts as far from the recent average as it did earlier within
-    the weeks learned from, up as easily as down.
+    recent week at the level expected, and that level is missed as far as it was from earlier
+    moments, up as easily as down.
     """
     stages, weekly = list(stages), counted(moves, "week")
     found = list(range(int(weekly["week"].min()), 1)) if len(weekly) else []
@@ -262,7 +272,7 @@ def forecast_from(
     place = found.index
     first = max(at - FIT_WEEKS + 1, found[0] + 1)
     recent = max(at - ARRIVAL_WEEKS + 1, found[0] + 1)
-    span = total[place(first) : place(at) + 1, -1, :-1]
+    span = total[1 : place(at) + 1, -1, :-1]
     arrivals = total[place(recent) : place(at) + 1, -1, :-1]
     learned = counted(moves.filter(moves.week.between(first, at)), "bucket")
     by_bucket = bucket_array(_stated(learned), list(levels), "n", levels=levels)[:, :-1]
@@ -273,10 +283,11 @@ def forecast_from(
 
     total_moves = by_bucket.sum(axis=0)
     expected, matrix = [now], _rows(total_moves, _possible(total_moves))[:, :-1]
-    for _ in range(weeks):
-        expected.append(expected[-1] @ matrix + arrivals.mean(axis=0))
-    drift = _drift(by_stage(span).sum(axis=-1), len(arrivals), weeks)
-    draws = by_stage(_draws(now, by_bucket, arrivals, drift, weeks, seed))
+    ahead, missed = arrivals_ahead(span.sum(axis=-1), weeks)
+    level = ahead / max(arrivals.sum(axis=-1).mean(), PRIOR)
+    for week in range(weeks):
+        expected.append(expected[-1] @ matrix + level[week] * arrivals.mean(axis=0))
+    draws = by_stage(_draws(now, by_bucket, arrivals, level, missed, seed))
     lower, upper = np.quantile(draws, [0.025, 0.975], axis=0)
     ahead = np.arange(at + 1, at + weeks + 1)
     observed = np.full((weeks, len(stages)), np.nan)
@@ -294,7 +305,7 @@ def forecast_from(
             "kind": np.where(week <= 0, BACK_TEST, "forecast"),
         }
     )
-    return table, pd.Series(by_stage(arrivals).mean(axis=0), index=stages)
+    return table, pd.Series(level.mean() * by_stage(arrivals).mean(axis=0), index=stages)
 
 
 def _day(as_of: pd.Timestamp, week) -> pd.DatetimeIndex:
@@ -323,32 +334,82 @@ def _rows(counts: np.ndarray, possible: np.ndarray) -> np.ndarray:
     return counts / counts.sum(axis=-1, keepdims=True)
 
 
-def _drift(arrivals: np.ndarray, recent: int, weeks: int) -> np.ndarray:
-    """Return by which factors arrivals of so many weeks differed from the average before them.
+def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Foresee the arrivals of the weeks ahead in the way that has foreseen them best so far.
 
-    Each with its inverse, ``(2 * moments,)``; 1 alone where the weeks are too few.
+    Parameters
+    ----------
+    seen : array, shape (T,)
+        Arrivals per week.
+    weeks : int
+        How far ahead.
+
+    Returns
+    -------
+    expected : array, shape (weeks,)
+        By the trend of the last quarter of a year, damped (log-linear; E. S. Gardner and E. McKenzie,
+        Management Science 31, 1985), unless from earlier moments the recent average came much
+        nearer; or, where there are two years, as the year before went on from here, if that came
+        nearest.
+    missed : array
+        By which factors that way missed the mean of as many weeks from earlier moments, each with
+        its inverse; 1 alone where the weeks are too few to say.
     """
-    sums = np.r_[0, arrivals.cumsum()]
-    moments = np.arange(recent, len(arrivals) - weeks + 1)
-    if not len(moments):
-        return np.ones(1)
-    before = (sums[moments] - sums[moments - recent]) / recent
-    after = (sums[moments + weeks] - sums[moments]) / weeks
-    factor = (after + PRIOR) / (before + PRIOR)
-    return np.r_[factor, 1 / factor]
+    ways = {"average": _average, "trend": _trend, "year": _year}
+    moments = np.arange(TREND_WEEKS, len(seen) - weeks + 1)[-YEAR_WEEKS:]
+    after = np.array([seen[moment : moment + weeks].mean() for moment in moments])
+    error = {
+        way: np.array(
+            [
+                np.log((after[i] + PRIOR) / (ahead(seen[:moment], weeks).mean() + PRIOR))
+                for i, moment in enumerate(moments)
+            ]
+        )
+        for way, ahead in ways.items()
+    }
+    if len(moments) < FEWEST_MOMENTS:
+        return _average(seen, weeks), np.ones(1)
+    square = {way: (missed**2).mean() for way, missed in error.items()}
+    way = "trend" if square["trend"] <= WORSE * square["average"] else "average"
+    later = moments >= YEAR_WEEKS + ARRIVAL_WEEKS
+    if later.sum() >= YEAR_WEEKS // 2:
+        square = {one: (missed[later] ** 2).mean() for one, missed in error.items()}
+        way = "year" if square["year"] < square[way] else way
+    missed = error[way][later] if way == "year" else error[way]
+    return ways[way](seen, weeks), np.exp(np.r_[missed, -missed])
+
+
+def _average(seen: np.ndarray, weeks: int) -> np.ndarray:
+    return np.full(weeks, seen[-ARRIVAL_WEEKS:].mean())
+
+
+def _trend(seen: np.ndarray, weeks: int) -> np.ndarray:
+    recent = seen[-TREND_WEEKS:]
+    week = np.arange(len(recent)) - (len(recent) - 1) / 2
+    slope = week @ np.log(recent + PRIOR) / (week @ week)
+    ahead = week[-1] + (DAMPING ** np.arange(1, weeks + 1)).cumsum()
+    return recent.mean() / np.exp(slope * week).mean() * np.exp(slope * ahead)
+
+
+def _year(seen: np.ndarray, weeks: int) -> np.ndarray:
+    before = seen[-YEAR_WEEKS - ARRIVAL_WEEKS : -YEAR_WEEKS]
+    if len(before) < ARRIVAL_WEEKS:
+        return _average(seen, weeks)
+    then = seen[len(seen) - YEAR_WEEKS :][:weeks]
+    return _average(seen, weeks) * (then.mean() + PRIOR) / (before.mean() + PRIOR)
 
 
 def _draws(
     now: np.ndarray,
     by_bucket: np.ndarray,
     arrivals: np.ndarray,
-    drift: np.ndarray,
-    weeks: int,
+    level: np.ndarray,
+    missed: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """Draw possible futures, shape (DRAWS, weeks, S)."""
     rng = np.random.default_rng(seed)
-    size = len(by_bucket)
+    size, weeks = len(by_bucket), len(level)
     weights = rng.multinomial(size, np.full(size, 1 / size), DRAWS)
     possible = _possible(by_bucket.sum(axis=0))
     matrices = _rows(np.tensordot(weights, by_bucket, axes=1), possible)
@@ -356,7 +417,8 @@ def _draws(
     # resampling the recent weeks carries how unsure their mean is; drawing from them, their noise
     resampled = rng.integers(len(arrivals), size=(DRAWS, len(arrivals)))
     drawn = np.take_along_axis(resampled, rng.integers(len(arrivals), size=(DRAWS, weeks)), axis=1)
-    coming = arrivals[drawn] * drift[rng.integers(len(drift), size=DRAWS)][:, None, None]
+    coming = arrivals[drawn] * level[:, None]
+    coming *= missed[rng.integers(len(missed), size=DRAWS)][:, None, None]
     coming = np.rint(coming).astype(np.int64)
     there, path = np.tile(now.astype(np.int64), (DRAWS, 1)), []
     for step in range(weeks):

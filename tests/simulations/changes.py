@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
@@ -24,7 +25,7 @@ STAGE = "decision"
 UNLIKE = {"activity": 0.5, "own_chains": 5.0, "journeys": 6.0}  # customers, and very
 
 
-def visits_of(world: World) -> pd.DataFrame:
+def events_of(world: World) -> ir.Table:
     """Return the events, one per visit, of all customers at once: the same laws as `worlds`, in less time.
 
     Touchpoints and lengths of visits play no part in moves here.
@@ -65,7 +66,7 @@ def visits_of(world: World) -> pd.DataFrame:
     inside = (day >= 0) & (day < world.days)
     rows = pd.DataFrame({"day": day, "position": stage, "customer_id": who})[inside]
     rows = rows.sort_values(["day", "customer_id"], kind="stable", ignore_index=True)
-    return rows.assign(
+    rows = rows.assign(
         customer_id="c" + rows["customer_id"].astype(str),
         timestamp=(BEGIN + pd.to_timedelta(rows.pop("day"), unit="D")).dt.floor("s"),
         line=rows.index,
@@ -75,13 +76,13 @@ def visits_of(world: World) -> pd.DataFrame:
         value=np.nan,
         sentiment=np.nan,
     )
+    return journeys.with_buckets(ibis.duckdb.connect().create_table("events", rows)).cache()
 
 
 def moves_of(world: World) -> pd.DataFrame:
     """Return the moves of a world by month, as the page counts them."""
     silence, as_of = pd.Timedelta(days=INACTIVITY), BEGIN + pd.Timedelta(days=world.days)
-    events = ibis.duckdb.connect().create_table("events", visits_of(world))
-    events = journeys.with_journeys(journeys.with_buckets(events), silence).cache()
+    events = journeys.with_journeys(events_of(world), silence).cache()
     log = SimpleNamespace(
         events=events,
         visits=journeys.stage_visits(events, as_of, silence).cache(),

@@ -1,0 +1,46 @@
+"""Forecasts where arrivals grow and have seasons: bands that hold what came, middles that meet it."""
+
+import pandas as pd
+
+from cjlib.markov.forecast import backtest_score, forecast_from, weekly_moves
+from tests.simulations import Simulation
+from tests.simulations.changes import events_of
+from tests.simulations.worlds import BEGIN, INACTIVITY, STAGES, World
+
+WEEKS = 8
+OLD = {"born_before": 300, "staying": 250.0, "activity": 2.0, "journeys": 4.0}
+
+
+def foreseen(years: int, **options):
+    """Return the trial of a log of so many years, and of what came after it."""
+    days = 365 * years + 7 * WEEKS
+    size = {"customers": 1_500 * years, "days": days}
+
+    def trial(seed: int) -> dict[str, float]:
+        world = World(seed, **size | options)
+        as_of = BEGIN + pd.Timedelta(days=days)
+        moves = weekly_moves(events_of(world), as_of, pd.Timedelta(days=INACTIVITY))
+        made, _ = forecast_from(moves, as_of, STAGES, weeks=WEEKS, at=-WEEKS, seed=seed)
+        sums = made.groupby("stage")[["expected", "observed"]].sum()
+        middle = sums["expected"] / sums["observed"]
+        figures = {"middle": sums["expected"].sum() / sums["observed"].sum()}
+        figures |= {f"middle of {stage}": middle[stage] for stage in STAGES}
+        return figures | {"covered": backtest_score(made)["coverage"].iloc[0]}
+
+    return trial
+
+
+STATED = {"middle": (0.95, 1.05)} | {f"middle of {stage}": (0.95, 1.05) for stage in STAGES}
+STATED |= {"covered": (0.93, 0.99)}
+WORLDS = {
+    "growth": {"growth": 1.0},
+    "season": {"season": 0.3},
+    "growth and season": {"growth": 1.0, "season": 0.3},
+    "steady": OLD,
+    "growth and season among old customers": {"growth": 1.0, "season": 0.3} | OLD,
+}
+SIMULATIONS = [
+    Simulation(f"forecast: {name}, {length}", foreseen(years, **options), STATED)
+    for name, options in WORLDS.items()
+    for years, length in ((1, "a year"), (2, "two years"))
+]
