@@ -13,6 +13,7 @@ from cjlib.markov import likeliest_next, next_stage, next_stages
 from cjlib.markov.forecast import (
     GONE,
     NEW,
+    arrivals_ahead,
     backtest_score,
     counted,
     customers_seen,
@@ -134,11 +135,37 @@ def test_forecast_is_the_matrix_applied_to_today():
     matrix = matrix.div(matrix.sum(axis=1), axis=0)
     now = customers_seen(moves, AS_OF, 1).set_index("stage")["customers"]
     new = weekly[(weekly["from_stage"] == NEW) & (weekly["week"] > -8)]
-    new = new.groupby("to_stage")["n"].sum() / 8
-    assert arrivals.to_dict() == new.to_dict()
-    expected = [now @ matrix[stage].reindex(now.index) + new[stage] for stage in STAGES]
+    new = new.groupby("to_stage")["n"].sum()
+    assert (arrivals / arrivals.sum()).to_dict() == pytest.approx((new / new.sum()).to_dict())
+    expected = [now @ matrix[stage].reindex(now.index) + arrivals[stage] for stage in STAGES]
     assert made["expected"].to_numpy() == pytest.approx(expected, rel=0.01)
     assert made["naive"].tolist() == now[STAGES].tolist()
+
+
+def test_arrivals_follow_their_trend_as_it_fades():
+    grown = 100 * np.exp(0.02 * np.arange(60))
+    expected, missed = arrivals_ahead(grown, 4)
+    weeks = np.array([0.9, 1.71, 2.439, 3.0951])  # 0.9 + 0.81 + ...
+    assert expected == pytest.approx(grown[-1] * np.exp(0.02 * weeks), rel=0.001)
+    assert (missed.max() < 1.05) and (missed.min() > 1 / 1.05)
+
+
+def test_arrivals_keep_to_their_average_where_trends_misled():
+    weeks = np.arange(60)
+    turning = 100 + 50 * (weeks // 6 % 2)  # six weeks high, six weeks low: no trend goes on
+    expected, missed = arrivals_ahead(turning, 6)
+    assert set(expected) == {turning[-8:].mean()}
+    assert missed.max() > 1.2
+    assert arrivals_ahead(turning[:10], 6)[1].tolist() == [1]
+
+
+def test_arrivals_follow_the_year_before_where_it_comes_back():
+    weeks = np.arange(104)
+    season = 100 + 40 * np.sin(2 * np.pi * weeks / 52)
+    expected, missed = arrivals_ahead(season[:96], 8)
+    recent, then = season[88:96].mean(), season[96:].mean()
+    assert abs(expected.mean() / then - 1) < 0.75 * abs(recent / then - 1)
+    assert missed.max() < 1.2
 
 
 def test_backtest_uses_nothing_after_its_moment_but_to_score():

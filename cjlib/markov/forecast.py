@@ -33,9 +33,11 @@ FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 TREND_WEEKS, DAMPING = 13, 0.9
 """A trend of arrivals is that of a quarter of a year, and fades by a tenth each week ahead."""
 YEAR_WEEKS = 52
-FEWEST_MOMENTS = 8
-"""Earlier moments by which ways to foresee arrivals are compared; 26 for the year before."""
-WORSE = 1.5
+FEWEST_MOMENTS, MOST_MOMENTS = 8, 39
+"""Earlier moments, the last ones, by which ways to foresee arrivals are compared: a log's first
+weeks are unlike those that follow. A year before takes 26; errors are those of the last 26, too.
+"""
+WORSE = 2.0
 """As many times the squared error of the average a trend may have had to be followed still: growth
 and season are seldom absent, and what is lost where they are is little.
 """
@@ -349,14 +351,14 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
     expected : array, shape (weeks,)
         By the trend of the last quarter of a year, damped (log-linear; E. S. Gardner and E. McKenzie,
         Management Science 31, 1985), unless from earlier moments the recent average came much
-        nearer; or, where there are two years, as the year before went on from here, if that came
-        nearest.
+        nearer. Where there are two years and it came nearest: half that trend, and half as the year
+        before went on from here.
     missed : array
         By which factors that way missed the mean of as many weeks from earlier moments, each with
         its inverse; 1 alone where the weeks are too few to say.
     """
     ways = {"average": _average, "trend": _trend, "year": _year}
-    moments = np.arange(TREND_WEEKS, len(seen) - weeks + 1)[-YEAR_WEEKS:]
+    moments = np.arange(TREND_WEEKS, len(seen) - weeks + 1)[-MOST_MOMENTS:]
     after = np.array([seen[moment : moment + weeks].mean() for moment in moments])
     error = {
         way: np.array(
@@ -372,10 +374,10 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
     square = {way: (missed**2).mean() for way, missed in error.items()}
     way = "trend" if square["trend"] <= WORSE * square["average"] else "average"
     later = moments >= YEAR_WEEKS + ARRIVAL_WEEKS
-    if later.sum() >= YEAR_WEEKS // 2:
+    if later.sum() >= FIT_WEEKS:
         square = {one: (missed[later] ** 2).mean() for one, missed in error.items()}
         way = "year" if square["year"] < square[way] else way
-    missed = error[way][later] if way == "year" else error[way]
+    missed = error[way][-FIT_WEEKS:]
     return ways[way](seen, weeks), np.exp(np.r_[missed, -missed])
 
 
@@ -395,8 +397,8 @@ def _year(seen: np.ndarray, weeks: int) -> np.ndarray:
     before = seen[-YEAR_WEEKS - ARRIVAL_WEEKS : -YEAR_WEEKS]
     if len(before) < ARRIVAL_WEEKS:
         return _average(seen, weeks)
-    then = seen[len(seen) - YEAR_WEEKS :][:weeks]
-    return _average(seen, weeks) * (then.mean() + PRIOR) / (before.mean() + PRIOR)
+    factor = (seen[-YEAR_WEEKS:][:weeks].mean() + PRIOR) / (before.mean() + PRIOR)
+    return np.sqrt(_average(seen, weeks) * factor * _trend(seen, weeks))
 
 
 def _draws(
