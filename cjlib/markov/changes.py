@@ -195,15 +195,16 @@ def dated_change(points: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row, or none where no date stands out: that of ``points``, and first and last (plausible
         periods), q_value (of the date) and verdict: ``change``, or ``hint`` where the periods
-        together are not shown to differ.
+        together are not shown to differ, or the buckets apart do not bear it out.
     """
     q_values = tests[tests["segment"] == ALL].set_index("test")["q_value"]
     surest = points.loc[[points["z"].abs().idxmax()]]
+    borne_out = (surest[["difference_lower", "difference_upper"]].prod(axis=1) > 0).item()
     found = surest.assign(
         first=points.loc[points["plausible"], "period"].min(),
         last=points.loc[points["plausible"], "period"].max(),
         q_value=q_values["change"],
-        verdict="change" if q_values["stationarity"] <= FOUND else "hint",
+        verdict="change" if borne_out and q_values["stationarity"] <= FOUND else "hint",
     )
     return found[found["q_value"] <= FOUND]
 

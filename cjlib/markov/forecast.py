@@ -33,7 +33,7 @@ FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 TREND_WEEKS, DAMPING = 13, 0.9
 """A trend of arrivals is that of a quarter of a year, and fades by a tenth each week ahead."""
 YEAR_WEEKS = 52
-FEWEST_MOMENTS, MOST_MOMENTS = 8, 39
+FEWEST_MOMENTS, MOST_MOMENTS = 13, 39
 """Earlier moments, the last ones, by which ways to foresee arrivals are compared: a log's first
 weeks are unlike those that follow. A year before takes 26; errors are those of the last 26, too.
 """
@@ -358,7 +358,7 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
         its inverse; 1 alone where the weeks are too few to say.
     """
     ways = {"average": _average, "trend": _trend, "year": _year}
-    moments = np.arange(TREND_WEEKS, len(seen) - weeks + 1)[-MOST_MOMENTS:]
+    moments = np.arange(ARRIVAL_WEEKS, len(seen) - weeks + 1)[-MOST_MOMENTS:]
     after = np.array([seen[moment : moment + weeks].mean() for moment in moments])
     error = {
         way: np.array(
@@ -369,16 +369,16 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
         )
         for way, ahead in ways.items()
     }
-    if len(moments) < FEWEST_MOMENTS:
-        return _average(seen, weeks), np.ones(1)
-    square = {way: (missed**2).mean() for way, missed in error.items()}
-    way = "trend" if square["trend"] <= WORSE * square["average"] else "average"
+    way = "average"
+    if len(moments) >= FEWEST_MOMENTS:
+        square = {one: (missed**2).mean() for one, missed in error.items()}
+        way = "trend" if square["trend"] <= WORSE * square["average"] else way
     later = moments >= YEAR_WEEKS + ARRIVAL_WEEKS
     if later.sum() >= FIT_WEEKS:
         square = {one: (missed[later] ** 2).mean() for one, missed in error.items()}
         way = "year" if square["year"] < square[way] else way
     missed = error[way][-FIT_WEEKS:]
-    return ways[way](seen, weeks), np.exp(np.r_[missed, -missed])
+    return ways[way](seen, weeks), np.exp(np.r_[missed, -missed]) if len(missed) else np.ones(1)
 
 
 def _average(seen: np.ndarray, weeks: int) -> np.ndarray:
