@@ -4,8 +4,8 @@ Months differ in their customers: a young log fills up with those who come again
 make ever more of its visits. So the moves of customers alike are compared (same stage, same
 stratum of `cjlib.markov.standing`), and what their mix adds to the raw change stands beside.
 
-The surest of many moves at the surest of many dates has been chosen for being large. Two thirds of
-the buckets of customers choose and test it; the other third, which had no part in that, says how
+The surest of many moves at the surest of many dates has been chosen for being large. Three quarters of
+the buckets of customers choose and test it; the last quarter, which had no part in that, says how
 large it is.
 """
 
@@ -26,7 +26,7 @@ from cjlib.uncertainty import FEWEST_BUCKETS, FOUND, benjamini_hochberg, bucket_
 
 FEWEST_EXPECTED = 5
 """Expected moves before and after a boundary below which a cell cannot show a change."""
-PARTS = 3
+PARTS = 4
 """One in so many buckets states the size of a change; the others choose it."""
 
 
