@@ -274,10 +274,12 @@ def changing(seed: int, shift: float, customers: int = 400) -> pd.DataFrame:
     return counts_frame(np.concatenate(periods, axis=1), "period")
 
 
-def test_a_sure_change_has_one_date_and_its_interval():
+def test_a_sure_change_has_a_date_and_its_interval():
     points = changes.change_points(changing(3, 0.2, 800))
     found = points.loc[points["z"].abs().idxmax()]
-    assert points.loc[points["plausible"], "period"].tolist() == [4]
+    plausible = points.loc[points["plausible"], "period"].tolist()
+    assert found["period"] == 4
+    assert 4 in plausible and len(plausible) <= 2
     assert 0.14 < abs(found["share_after"] - found["share_before"]) < 0.26
     assert found["difference_lower"] < -0.2 < found["difference_upper"] < 0
 
@@ -292,6 +294,68 @@ def test_the_plausible_dates_hold_the_planted_one():
         several.append(len(plausible) > 1)
     assert np.mean(held) >= 0.9
     assert np.mean(several) > 0.5
+
+
+def kinds_of_customers(seed: int, customers: int = 600) -> pd.DataFrame:
+    """Six periods in which new customers, who go one way, give way to old ones, who go the other."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for period, old in enumerate([0.1, 0.2, 0.4, 0.6, 0.8, 0.9]):
+        stratum = (generator.random(customers) < old).astype(int)
+        onward = generator.random(customers) < np.where(stratum, 0.7, 0.4)
+        bucket = generator.permutation(customers) % 256
+        rows.append(pd.DataFrame({"bucket": bucket, "stratum": stratum, "onward": onward}))
+        rows[-1]["period"] = period
+    table = pd.concat(rows)
+    table["to_stage"] = np.where(table.pop("onward"), "on", "lost")
+    table["from_stage"] = np.where(generator.random(len(table)) < 0.5, "one", "other")
+    return table.value_counts().rename("n").reset_index()
+
+
+def test_who_the_customers_are_is_no_change_of_what_they_do():
+    moves = kinds_of_customers(1)
+    tests = corrected(lambda: changes.stationarity_test(moves))
+    assert changes.dated_change(changes.change_points(moves), tests).empty
+    raw = moves.drop(columns="stratum")
+    tests = corrected(lambda: changes.stationarity_test(raw))
+    assert (tests["q_value"] <= 0.005).all()
+    # and a stratum that is not known is left out
+    unknown = moves.assign(stratum=moves["stratum"].where(moves["stratum"] == 1))
+    assert changes.stationarity_test(unknown)["n"][0] == moves.query("stratum == 1")["n"].sum()
+
+
+def test_a_raw_change_is_what_customers_alike_do_and_who_they_are():
+    # before: 30 of 50 and 20 of 100; since: 70 of 100 and 15 of 50; one customer a move
+    pair = np.zeros((600, 2, 2, 2))
+    groups = {(0, 0): (30, 20), (0, 1): (20, 80), (1, 0): (70, 30), (1, 1): (15, 35)}
+    customers = iter(range(600))
+    for (since, stratum), made in groups.items():
+        for target, number in enumerate(made):
+            for _ in range(number):
+                pair[next(customers), since, stratum, target] = 1
+    found = {name: part[0, 0] for name, part in changes.like_with_like(pair, strata=2).items()}
+    assert found["raw_difference"] == pytest.approx(85 / 150 - 50 / 150)
+    assert found["difference"] == pytest.approx(0.1)  # in both strata
+    assert found["mix_difference"] == pytest.approx(35 / 150 - 0.1)
+    assert found["share_after"] - found["share_before"] == pytest.approx(0.1)
+    error = np.sqrt((0.6 * 0.4 / 50 + 0.7 * 0.3 / 100 + 0.2 * 0.8 / 100 + 0.3 * 0.7 / 50) / 4)
+    half = (found["difference_upper"] - found["difference_lower"]) / 2
+    assert half == pytest.approx(stats.norm.isf(0.025) * error, rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_size_of_a_chosen_change_is_not_overstated():
+    stated, held = [], []
+    for seed in range(60):
+        points = changes.change_points(changing(seed, 0.08, 300), n_permutations=99, seed=seed)
+        found = points.loc[points["z"].abs().idxmax()]
+        if found["p_value"] <= 0.05 and found["period"] == 4 and found["to_stage"] in ("s0", "s3"):
+            truth = {"s0": 0.08, "s3": -0.08}[found["to_stage"]]
+            held.append(found["difference_lower"] <= truth <= found["difference_upper"])
+            stated.append(found["difference"] / truth)
+    assert len(stated) > 15
+    assert np.mean(stated) == pytest.approx(1, abs=0.2)
+    assert np.mean(held) >= 0.87
 
 
 def test_the_surest_date_is_one_test_among_others():
@@ -316,6 +380,8 @@ def test_a_date_is_a_change_only_where_the_page_bears_it(date, together, verdict
     assert found["difference"] == found["share_after"] - found["share_before"]
     assert found["first"] <= found["period"] <= found["last"]
     assert changes.dated_change(points, tests.assign(q_value=[0.2, together])).empty
+    apart = points.assign(difference_lower=-0.1, difference_upper=0.1)  # those who did not choose
+    assert changes.dated_change(apart, tests)["verdict"].item() == "hint"
 
 
 def test_what_moved_is_told_where_there_is_a_date_alone():

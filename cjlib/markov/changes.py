@@ -4,9 +4,9 @@ Months differ in their customers: a young log fills up with those who come again
 make ever more of its visits. So the moves of customers alike are compared (same stage, same
 stratum of `cjlib.markov.standing`), and what their mix adds to the raw change stands beside.
 
-The surest of many moves at the surest of many dates has been chosen for being large. Three quarters of
-the buckets of customers choose and test it; the last quarter, which had no part in that, says how
-large it is.
+The surest of many moves at the surest of many dates has been chosen for being large. Three quarters
+of the buckets of customers choose and test it; the last quarter, which had no part in that, says
+how large it is.
 """
 
 import numpy as np
