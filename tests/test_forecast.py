@@ -147,7 +147,8 @@ def test_arrivals_follow_their_trend_as_it_fades():
     expected, missed = arrivals_ahead(grown, 4)
     weeks = np.array([0.9, 1.71, 2.439, 3.0951])  # 0.9 + 0.81 + ...
     assert expected == pytest.approx(grown[-1] * np.exp(0.02 * weeks), rel=0.001)
-    assert (missed.max() < 1.05) and (missed.min() > 1 / 1.05)
+    assert missed.max() < 1.05
+    assert missed.min() > 1 / 1.05
 
 
 def test_arrivals_keep_to_their_average_where_trends_misled():

@@ -349,8 +349,8 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     expected : array, shape (weeks,)
-        By the trend of the last quarter of a year, damped (log-linear; E. S. Gardner and E. McKenzie,
-        Management Science 31, 1985), unless from earlier moments the recent average came much
+        By the trend of the last quarter of a year, log-linear and damped (E. S. Gardner and
+        E. McKenzie, Management Science 31, 1985), unless from earlier moments the recent average came much
         nearer. Where there are two years and it came nearest: half that trend, and half as the year
         before went on from here.
     missed : array

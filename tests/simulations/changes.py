@@ -26,7 +26,7 @@ UNLIKE = {"activity": 0.5, "own_chains": 5.0, "journeys": 6.0}  # customers, and
 
 
 def events_of(world: World) -> ir.Table:
-    """Return the events, one per visit, of all customers at once: the same laws as `worlds`, in less time.
+    """Return the events of all customers at once, one per visit: the laws of `worlds`, faster.
 
     Touchpoints and lengths of visits play no part in moves here.
     """

@@ -1,4 +1,4 @@
-"""Forecasts where arrivals grow and have seasons: bands that hold what came, middles that meet it."""
+"""Forecasts where arrivals grow and have seasons: bands that hold, middles that meet what came."""
 
 import pandas as pd
 
