@@ -350,9 +350,9 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
     -------
     expected : array, shape (weeks,)
         By the trend of the last quarter of a year, log-linear and damped (E. S. Gardner and
-        E. McKenzie, Management Science 31, 1985), unless from earlier moments the recent average came much
-        nearer. Where there are two years and it came nearest: half that trend, and half as the year
-        before went on from here.
+        E. McKenzie, Management Science 31, 1985), unless from earlier moments the recent average
+        came much nearer. Where there are two years and it came nearest: half that trend, and half
+        as the year before went on from here.
     missed : array
         By which factors that way missed the mean of as many weeks from earlier moments, each with
         its inverse; 1 alone where the weeks are too few to say.
