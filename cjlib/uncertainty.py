@@ -310,6 +310,29 @@ def difference_test(
     return Difference(effect, effect - half, effect + half, p_value)
 
 
+def ratio_test(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95) -> Difference:
+    """Test whether a ratio of sums, such as a difference within strata, is 0.
+
+    Parameters
+    ----------
+    numerator, denominator : ndarray, shape (B, ...)
+        Sums by bucket. Of a regression coefficient: products of the regressor's residuals with the
+        outcome's, and their squares.
+    level : float
+        Of the interval, which is that of :func:`ratio`.
+
+    Returns
+    -------
+    Difference
+        NaN where the denominator is 0, without limits where a single bucket holds everything.
+    """
+    effect, _, influence = _linearised(*_paired(numerator, denominator))
+    half, df = _half_width(influence, level), _degrees_of_freedom(influence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = 2 * scipy.stats.t.sf(np.abs(effect) / np.sqrt((influence**2).sum(axis=0)), df)
+    return Difference(effect, effect - half, effect + half, p_value)
+
+
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     """Return the q-values of many tests: the false discovery rate at which each would be found.
 

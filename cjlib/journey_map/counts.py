@@ -9,7 +9,6 @@ from cjlib.log import Log
 from cjlib.uncertainty import Difference, Interval, bucket_array
 
 VISIT = ["customer_id", "journey", "visit"]
-LENGTHS = (0, 1, 2, 3, 4, 6, 10)  # numbers of events at which the classes of length begin
 OUTCOMES = ("closed", "advanced", "lost", "followed", "bought")
 
 
@@ -60,12 +59,11 @@ def visit_facts(log: Log) -> ibis.Table:
     advanced = (next_position > visits.position) | buys_again
     followed = until <= ibis.timestamp(str(log.as_of))
     return visits.mutate(
-        length=_length(visits.events),
-        closed=_int(visits.settled),
-        advanced=_int(visits.settled & advanced),
-        lost=_int(visits.next_stage == "lost"),
-        followed=_int(followed),
-        bought=_int(followed & (visits.purchased.min().over(onward) <= until)),
+        closed=as_int(visits.settled),
+        advanced=as_int(visits.settled & advanced),
+        lost=as_int(visits.next_stage == "lost"),
+        followed=as_int(followed),
+        bought=as_int(followed & (visits.purchased.min().over(onward) <= until)),
     )
 
 
@@ -88,52 +86,13 @@ def visits_by_stage(visits: ibis.Table) -> pd.DataFrame:
     return counted.to_pandas()
 
 
-def visits_by_length(visits: ibis.Table) -> pd.DataFrame:
-    """Count by segment, bucket, stage and class of length where visits led."""
-    outcomes = {name: visits[name].sum() for name in OUTCOMES}
-    return visits.group_by(["segment", "bucket", "stage", "length"]).agg(**outcomes).to_pandas()
-
-
 def touch_facts(log: Log) -> ibis.Table:
-    """Return each visit's touchpoints, with the ``step`` of the first event and how many, ``own``.
-
-    Neither this nor `visit_facts` knows segments: computed once (``.cache()``), they serve the
-    tables of several segmentations.
-    """
+    """Return each visit's touchpoints, with the ``step`` of the first event of each."""
     events = _with_steps(log.events)
-    met = events.group_by([*VISIT, "touchpoint"])
-    return met.agg(step=events.step.min(), own=events.count())
+    return events.group_by([*VISIT, "touchpoint"]).agg(step=events.step.min())
 
 
-def touched_by_length(touches: ibis.Table, visits: ibis.Table) -> pd.DataFrame:
-    """Count by segment, bucket and touchpoint the visits with it and where they led.
-
-    Also by their class of ``length`` and by the class of length that they would have without the
-    touchpoint (``others``). ``at_risk`` are the followed visits in which no purchase had happened
-    when it came.
-    """
-    facts = visits.select(
-        *VISIT, "segment", "bucket", "events", "length", *OUTCOMES, "purchase_step"
-    )
-    joined = touches.join(facts, VISIT)
-    undecided = _int(joined.purchase_step.isnull() | (joined.step < joined.purchase_step))
-    joined = joined.mutate(
-        others=_length(joined.events - joined.own),
-        at_risk=joined.followed * undecided,
-        at_risk_bought=joined.bought * undecided,
-    )
-    added = (*OUTCOMES, "at_risk", "at_risk_bought")
-    counted = joined.group_by(["segment", "bucket", "touchpoint", "length", "others"]).agg(
-        visits=joined.count(), **{name: joined[name].sum() for name in added}
-    )
-    return counted.to_pandas()
-
-
-def _length(events: ibis.expr.types.IntegerValue) -> ibis.expr.types.IntegerValue:
-    return sum(_int(events >= begins) for begins in LENGTHS[1:])
-
-
-def _int(condition: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValue:
+def as_int(condition: ibis.expr.types.BooleanValue) -> ibis.expr.types.IntegerValue:
     """Turn a condition into 0 or 1, unknown into 0."""
     return condition.fill_null(False).cast("int64")
 
@@ -148,7 +107,7 @@ def events_by(events: ibis.Table, *cells: str) -> pd.DataFrame:
         customers=events.customer_id.nunique(),
         felt=events.sentiment.count(),
         feeling=events.sentiment.sum(),
-        negative=_int(events.sentiment < 0).sum(),
+        negative=as_int(events.sentiment < 0).sum(),
     )
     return counted.to_pandas()
 

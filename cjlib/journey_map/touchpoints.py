@@ -1,10 +1,8 @@
 """The touchpoints of the journey: whom they reach, how they feel, where it hurts, what decides.
 
-Counted on the engine by bucket of customers, so that every figure carries its interval. The unit of
-every comparison is the *stage visit*: the visits of a stage in which a touchpoint occurred against
-the visits of the same stage without it that have as many other events (a long visit meets more
-touchpoints, whatever they do). Customers who meet a touchpoint may still differ from those who do
-not, so the differences are associations, not effects.
+Counted on the engine by bucket of customers, so that every figure carries its interval. Visits with
+and without a touchpoint are compared by `cjlib.journey_map.like_with_like`: with like visits, and
+with visits of the same customers. What differs in both is still an association, not an effect.
 
 What hurts: before and at the purchase, what loses customers; after it, where a journey ends by
 nature and an event may come late only because something went wrong, what feels bad.
@@ -16,24 +14,34 @@ import pandas as pd
 
 from cjlib.errors import Unanswerable
 from cjlib.journey_map.counts import (
-    LENGTHS,
-    OUTCOMES,
+    VISIT,
     bucket_counts,
     customers_by,
     events_by,
     put,
     total,
     touch_facts,
-    touched_by_length,
     visit_facts,
-    visits_by_length,
     with_segments,
 )
+from cjlib.journey_map.like_with_like import (
+    KINDS,
+    OUTCOMES,
+    PLACEBO,
+    among_like_visits,
+    among_same_customers,
+    comparable,
+    count_touched,
+    count_visits,
+    placebos,
+    with_visits,
+)
 from cjlib.log import Log
-from cjlib.uncertainty import FOUND, benjamini_hochberg, difference_test, proportion, ratio
+from cjlib.uncertainty import FOUND, benjamini_hochberg, proportion, ratio
 
 NOTABLE = 0.05  # least difference between visits with and without a touchpoint that gets a name
 LEAST = 30  # visits on either side, purchases or feelings below which nothing is tested
+COMPARED = {"pain": "lost", "onward": "advanced", "later_purchase": "bought"}
 LACKING = {
     "sentiment": f"no touchpoint has {LEAST} feelings",
     "pain": f"no touchpoint up to the purchase has {LEAST} visits with it and {LEAST} like them"
@@ -43,81 +51,94 @@ LACKING = {
 }
 
 
-def touchpoint_table(
-    log: Log,
-    segments: pd.DataFrame | None = None,
-    facts: tuple[ibis.Table, ibis.Table] | None = None,
-) -> pd.DataFrame:
+def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
 
-    This is the one comparison of visits with and without a touchpoint, and the one definition of
-    "a purchase follows": the same customer buys within the churn horizon of the visit's start.
-    The end of the journey does not cut it off, since a silence longer than the declared inactivity
-    does not undo an influence; and visits are compared with those of the same stage that have as
-    many other events, since a longer visit holds more of everything, purchases among it.
+    Visits with and without a touchpoint are compared in one way, `cjlib.journey_map.like_with_like`,
+    and this is the one definition of "a purchase follows": the same customer buys within the churn
+    horizon of the visit's start. The end of the journey does not cut it off, since a silence longer
+    than the declared inactivity does not undo an influence.
 
     Parameters
     ----------
     log : Log
     segments : DataFrame, optional
-        ``customer_id`` and ``segment``, a row per customer, to tell segments apart: each is
-        compared within itself. By default everybody is in the segment ``all``.
-    facts : pair of Table, optional
-        The log's `visit_facts` and `touch_facts`, where they are kept for several tables.
+        ``customer_id`` and ``segment``, to tell segments apart: each is compared within itself. By
+        default everybody is in the segment ``all``. With a column ``view`` customers may be told
+        apart in several ways at once, a row for each.
 
     Returns
     -------
     DataFrame
         One row per segment and touchpoint that it met, by segment, stage and customers; those of
-        ``all`` are the published table ``journey_map``:
+        ``all`` that are no ``placebo`` are the published table ``journey_map``:
 
-        * ``segment``, ``stage``, ``position``, ``role``, ``touchpoint``, ``initiator``, ``medium``;
+        * ``view`` (where given), ``segment``, ``stage``, ``position``, ``role``, ``touchpoint``,
+          ``initiator``, ``medium``; ``placebo``: no touchpoint, but a quarter of the visits of the
+          stage drawn at random, to show what chance looks like;
         * ``n`` events, ``customers``, ``visits`` and ``closed`` visits with the touchpoint;
         * ``reach``: share of all customers (of the segment);
         * ``feelings`` (events with one), ``sentiment`` with ``lower`` and ``upper``: their mean,
           -1 to 1, and the ``negative_share`` of them;
         * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
-        * ``pain`` with ``pain_lower``, ``pain_upper``, ``p_value``, ``q_value``: drop-off rate of
-          the visits with the touchpoint minus that of the same stage's visits without it but with
-          as many other events (1, 2, 3, 4 to 5, 6 to 9, 10 or more, weighted as the visits with
-          it), tested by customers, the q-value over all touchpoints tested; not in stages after
-          the purchase;
-        * ``onward`` with ``onward_lower``, ``onward_upper``: the same difference in advance rate;
-        * ``later_purchase`` with ``later_purchase_lower``, ``later_purchase_upper``,
-          ``later_purchase_q``: the share of visits that a purchase follows, ``followed_share``
-          with the touchpoint minus ``otherwise_share`` without it, compared in the same way. Left
-          out are visits whose horizon is not over yet, and visits in which the purchase had
-          already happened when the touchpoint came; touchpoints that are purchases themselves, or
-          mostly come after one in their visit, are not tested, nor those after whose visits, and
-          the ones they are compared with, fewer than 30 purchases follow;
-        * ``moment_of_truth``: whether that difference is at least 5 points either way with a
-          q-value below 0.05;
-        * ``pain_point`` and ``pain_verdict``: ``pain point``, ``settles``, ``none`` or
-          ``untested``. Before and at the purchase (``pain_test`` ``drop-off``) a touchpoint is a
-          pain point if ``pain`` is at least 5 points with a q-value below 0.05; but where the next
-          stage or a purchase follows clearly more often as well (an interval above 0) it settles
-          visits that would else go back, one way or the other. After the purchase (``feeling``),
-          if the mean feeling is at most -0.05 with an interval below 0 that holds for all
-          touchpoints tested together (Bonferroni).
+        * ``compared``: the lesser of the closed visits with and without it that are alike in
+          stage, length, tenure and earlier activity; ``matched``: that share of those with it;
+        * ``pain`` with ``pain_lower``, ``pain_upper``: drop-off rate of visits with the touchpoint
+          minus that without it, of the same customers where 30 visits or more can be compared so
+          (``pain_same_customers``), else of like visits; ``pain_like`` is that of like visits in
+          any case, with its own ``pain_like_q``. ``q_value`` is below 0.05 where like visits
+          differ by their q-value over all touchpoints tested, and of those so found the same
+          customers' visits in the same direction by theirs. Not in stages after the purchase;
+        * ``onward`` in the same way: the difference in advance rate;
+        * ``later_purchase`` in the same way, with ``later_purchase_q``: the difference in the share
+          of visits that a purchase follows, ``followed_share`` with the touchpoint, and
+          ``otherwise_share`` what it would be less that difference. Left out are visits whose
+          horizon is not over yet, and with the touchpoint those in which the purchase had already
+          happened when it came; touchpoints that are purchases themselves, or mostly come after one
+          in their visit, are not tested, nor those with fewer than 30 purchases to compare;
+        * ``pain_point`` and ``pain_verdict``: ``pain point``, ``settles``, ``unconfirmed``,
+          ``none`` or ``untested``. Before and at the purchase (``pain_test`` ``drop-off``) a
+          touchpoint is a pain point if ``pain`` is at least 5 points, among the same customers,
+          with a q-value below 0.05; but where the next stage or a purchase follows clearly more
+          often as well (an interval above 0) it settles visits that would else go back, one way
+          or the other. It is unconfirmed if that is so among like visits alone. After the purchase
+          (``feeling``), if the mean feeling is at most -0.05 with an interval below 0 that holds
+          for all touchpoints tested together (Bonferroni);
+        * ``moment_of_truth`` and ``moment_verdict`` (``moment of truth``, ``unconfirmed``, ``none``
+          or ``untested``): the same of ``later_purchase``, 5 points or more either way.
 
-        Differences are NaN, and nothing is tested, where fewer than 30 visits can be compared
-        (``compared``: the lesser of the closed visits with the touchpoint and without it that have
-        a counterpart), or fewer than 30 events have a feeling.
+        Differences are NaN, and nothing is tested, where fewer than 30 visits can be compared, or
+        fewer than 30 events have a feeling. The q-values of placebos are theirs alone, and those of
+        touchpoints are over each view.
     """
-    visits, touches = facts or (visit_facts(log), touch_facts(log))
-    journeys, events, visits = (
-        with_segments(part, segments) for part in (log.journeys, log.events, visits)
-    )
-    everybody = customers_by(journeys, "segment")
+    keys = ["view", "segment"] if segments is not None and "view" in segments else ["segment"]
+    labels = pd.DataFrame({"segment": ["all"]}, index=["all"])
+    if segments is not None:
+        segments = segments.assign(code=segments.groupby(keys, observed=True).ngroup().astype(str))
+        labels = segments.drop_duplicates("code").set_index("code")[keys]
+        segments = segments[["customer_id", "code"]].rename(columns={"code": "segment"})
+
     columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
-    met = events_by(events, *columns)
-    touched, all_visits = touched_by_length(touches, visits), visits_by_length(visits)
+    lookback = log.dataset.churn.horizon.total_seconds()
+    with comparable(visit_facts(log), lookback).cache() as visits:
+        drawn = placebos(visits)
+        touches = [part.select(*VISIT, "touchpoint", "step") for part in (touch_facts(log), drawn)]
+        with with_visits(touches[0].union(touches[1]), visits).cache() as touched:
+            has = count_touched(with_segments(touched, segments))
+        every = count_visits(with_segments(visits, segments))
+        nothing = {name: ibis.null("string") for name in ("initiator", "medium")}
+        drawn = drawn.mutate(**nothing, sentiment=ibis.null("float64"))
+        met = pd.concat(
+            [events_by(with_segments(part, segments), *columns) for part in (log.events, drawn)]
+        )
+    everybody = customers_by(with_segments(log.journeys, segments), "segment")
     buckets, names = np.unique(everybody["bucket"]), np.unique(everybody["segment"])
 
     met["row"] = met.groupby(["segment", "touchpoint"]).ngroup()
     table = met.drop_duplicates("row").set_index("row").sort_index()[columns]
     table.insert(2, "position", table["stage"].map(log.stages.positions).astype(int))
     table.insert(3, "role", table["stage"].map(log.stages.roles))
+    table["placebo"] = table["touchpoint"].str.startswith(PLACEBO)
     counts = bucket_counts(met, ["row"], buckets, {"row": table.index})
     customers = bucket_counts(everybody, ["segment"], buckets, {"segment": names})["customers"]
     customers = customers[:, np.searchsorted(names, table["segment"])]
@@ -130,22 +151,20 @@ def touchpoint_table(
 
     compared = []
     for name, part in table.groupby("segment"):
-        own = (counted[counted["segment"] == name] for counted in (touched, all_visits))
+        own = [[counted[counted["segment"] == name] for counted in two] for two in (has, every)]
         compared.append(_compare_visits(part, *own, log, buckets))
     table = table.join(pd.concat(compared))
-    table["q_value"] = benjamini_hochberg(table["p_value"])
-    table["later_purchase_q"] = benjamini_hochberg(table.pop("later_purchase_p"))
-    table["moment_of_truth"] = (table["later_purchase"].abs() >= NOTABLE) & (
-        table["later_purchase_q"] < FOUND
-    )
-    return _judge_pain(table, counts).sort_values(
-        ["segment", "position", "customers", "touchpoint"],
-        ascending=[True, True, False, True],
+    table[keys] = labels.loc[table["segment"], keys].astype(str).to_numpy()
+    families = table.groupby([*keys[:-1], "placebo"]).ngroup()
+    found = pd.concat([_judge(part) for _, part in table.groupby(families)]).sort_index()
+    return _judge_moments(_judge_pain(found, counts)).sort_values(
+        [*keys, "position", "customers", "touchpoint"],
+        ascending=[True] * len(keys) + [True, False, True],
         ignore_index=True,
     )
 
 
-def ranked(touchpoints: pd.DataFrame, by: str) -> pd.DataFrame:
+def ranked(touchpoints: pd.DataFrame, by: str, most: int | None = None) -> pd.DataFrame:
     """Return the touchpoints that can be compared in a figure, from the greatest to the least.
 
     Parameters
@@ -153,6 +172,9 @@ def ranked(touchpoints: pd.DataFrame, by: str) -> pd.DataFrame:
     touchpoints : DataFrame
         Rows of `touchpoint_table`.
     by : {"sentiment", "pain", "later_purchase"}
+    most : int, optional
+        Only so many: the greatest, of ``later_purchase`` those farthest from 0; and beside them the
+        placebo of the first one's stage.
 
     Raises
     ------
@@ -160,76 +182,115 @@ def ranked(touchpoints: pd.DataFrame, by: str) -> pd.DataFrame:
         If there is none.
     """
     enough = touchpoints["feelings"] >= LEAST if by == "sentiment" else touchpoints[by].notna()
-    if not enough.any():
+    found, beside = (touchpoints[enough & (touchpoints["placebo"] == drawn)] for drawn in (0, 1))
+    if found.empty:
         raise Unanswerable(LACKING[by])
-    return touchpoints[enough].sort_values(by, ascending=False)
+    if most is not None:
+        far = found[by].abs() if by == "later_purchase" else found[by]
+        found = found.loc[far.nlargest(most).index]
+        found = pd.concat([found, beside[beside["stage"] == found["stage"].iloc[0]]])
+    return found.sort_values(by, ascending=False)
 
 
 def _compare_visits(
     table: pd.DataFrame,
-    touched: pd.DataFrame,
-    all_visits: pd.DataFrame,
+    touched: list[pd.DataFrame],
+    visits: list[pd.DataFrame],
     log: Log,
     buckets: np.ndarray,
 ) -> pd.DataFrame:
     """Compare the visits of one segment with and without each touchpoint, a row of `table`."""
-    classes = range(len(LENGTHS))
-    levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"]}
-    levels |= {"length": classes, "others": classes}
-    has = bucket_counts(touched, ["touchpoint", "others"], buckets, levels)
-    had = bucket_counts(touched, ["touchpoint", "length"], buckets, levels)
-    every = bucket_counts(all_visits, ["stage", "length"], buckets, levels)
-    lacks = {name: every[name][:, table["position"]] - had[name] for name in OUTCOMES}
+    levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"], "kind": range(KINDS)}
+    has, has_within = (
+        bucket_counts(counted, ["touchpoint", *kinds], buckets, levels)
+        for counted, kinds in zip(touched, (["kind"], []), strict=True)
+    )
+    every, within = (
+        {name: counts[:, table["position"]] for name, counts in counted.items()}
+        for counted in (
+            bucket_counts(part, ["stage", *kinds], buckets, levels)
+            for part, kinds in zip(visits, (["kind"], []), strict=True)
+        )
+    )
     whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
     decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
     # With it, a purchase follows only where none had happened when the touchpoint came.
-    has |= {"followed": has["at_risk"], "bought": has["at_risk_bought"]}
+    for name, risk in (("followed", "at_risk"), ("bought", "at_risk_bought")):
+        every[name] = every[name] - has[name] + has[risk]
+        has[name] = has[risk]
 
     found = pd.DataFrame({name: total(whole[name]) for name in ("visits", "closed")}, table.index)
     put(found, "advance_rate", proportion(whole["advanced"], whole["closed"]))
     put(found, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
-    closed, followed, bought = (
-        _alike(has, lacks, name, among)
-        for name, among in (("closed", "closed"), ("followed", "followed"), ("bought", "followed"))
-    )
-    found["compared"] = closed.min(axis=0)
-    few = found["compared"] < LEAST
-    untested = table["touchpoint"].isin(log.dataset.journey.purchase) | decided
-    untested |= (followed.min(axis=0) < LEAST) | (bought.sum(axis=0) < LEAST)
-    for name, outcome, among, unknown in (
-        ("pain", "lost", "closed", few | (table["role"] == "after")),
-        ("onward", "advanced", "closed", few),
-        ("later_purchase", "bought", "followed", untested),
-    ):
-        difference = difference_test(
-            has[outcome], has[among], lacks[outcome], lacks[among], strata=True
-        )
+    for name, outcome in COMPARED.items():
+        sample = OUTCOMES[outcome]
+        like, sizes = among_like_visits(has, every, outcome, sample)
+        same, told = among_same_customers(has_within, within, outcome, sample)
+        enough = told >= LEAST / 4  # as much as 30 visits tell, half of them with it
+        unknown = pd.Series(sizes[:2].min(axis=0) < LEAST, table.index)
+        if sample == "closed":
+            found["compared"] = sizes[:2].min(axis=0)
+            found["matched"] = sizes[0] / found["closed"].where(found["closed"] > 0)
+        else:
+            unknown |= table["touchpoint"].isin(log.dataset.journey.purchase) | decided
+            unknown |= sizes[2] < LEAST
+        if name == "pain":
+            unknown |= table["role"] == "after"
         part = pd.DataFrame(index=table.index)
-        put(part, name, difference)
-        part[f"{name}_p"] = difference.p_value
+        for end, of in (("", "effect"), ("_lower", "lower"), ("_upper", "upper")):
+            part[name + end] = np.where(enough, getattr(same, of), getattr(like, of))
+        part[f"{name}_like"], part[f"{name}_like_p"] = like.effect, like.p_value
+        along = np.sign(same.effect) == np.sign(like.effect)
+        part[f"{name}_same_p"] = np.where(enough, np.where(along, same.p_value, 1.0), np.nan)
         found = found.join(part.mask(unknown))
-    found["followed_share"] = np.where(untested, np.nan, bought[0] / np.maximum(followed[0], 1))
+        found[f"{name}_same_customers"] = enough & ~unknown
+    share = total(whole["at_risk_bought"]) / np.maximum(total(whole["at_risk"]), 1)
+    found["followed_share"] = np.where(found["later_purchase"].isna(), np.nan, share)
     found["otherwise_share"] = found["followed_share"] - found["later_purchase"]
-    return found.drop(columns="onward_p").rename(columns={"pain_p": "p_value"})
+    return found
 
 
-def _alike(has: dict, lacks: dict, name: str, among: str) -> np.ndarray:
-    """Return how many visits, with and without (2, T), of the lengths that occur both ways."""
-    both = np.minimum(has[among].sum(axis=0), lacks[among].sum(axis=0)) > 0
-    sides = [(side[name].sum(axis=0) * both).sum(axis=-1) for side in (has, lacks)]
-    return np.array(sides, dtype=int)
+def _judge(table: pd.DataFrame) -> pd.DataFrame:
+    """Add q-values, over the touchpoints given, and say which are found."""
+    adjust = np.asarray if table["placebo"].all() else benjamini_hochberg
+    table = table.copy()
+    for name, q_value in (("pain", "q_value"), ("later_purchase", "later_purchase_q")):
+        like = table[f"{name}_like_q"] = adjust(table.pop(f"{name}_like_p"))
+        same = adjust(table.pop(f"{name}_same_p").where(like < FOUND))
+        table[q_value] = np.fmax(like, same)
+    return table.drop(columns=["onward_like_p", "onward_same_p"])
 
 
 def _judge_pain(table: pd.DataFrame, counts: dict[str, np.ndarray]) -> pd.DataFrame:
     """Say of each touchpoint whether it hurts; the rows are those of the counts."""
     after = table["role"] == "after"
     tested = np.where(after, table["feelings"], table["compared"]) >= LEAST
-    lost_more = (table["pain"] >= NOTABLE) & (table["q_value"] < FOUND)
+    lost_more, perhaps = _found(table["pain"], table["q_value"], table, "pain")
     settles = lost_more & ((table["onward_lower"] > 0) | (table["later_purchase_lower"] > 0))
     level = 1 - FOUND / max((after & tested).sum(), 1)
     upper = ratio(counts["feeling"], counts["felt"], level=level).upper
     feels_bad = after & tested & (table["sentiment"] <= -NOTABLE) & (upper < 0)
     hurts = (lost_more & ~settles) | feels_bad
-    verdict = np.select([~tested, hurts, settles], ["untested", "pain point", "settles"], "none")
-    test = np.where(after, "feeling", "drop-off")
-    return table.assign(pain_point=hurts, pain_test=test, pain_verdict=verdict)
+    verdicts = {"untested": ~tested, "pain point": hurts, "settles": settles, "unconfirmed": perhaps}
+    table["pain_point"], table["pain_test"] = hurts, np.where(after, "feeling", "drop-off")
+    table["pain_verdict"] = np.select(list(verdicts.values()), list(verdicts), "none")
+    return table
+
+
+def _judge_moments(table: pd.DataFrame) -> pd.DataFrame:
+    """Say of each touchpoint whether it decides."""
+    size = table["later_purchase"]
+    found, perhaps = _found(size.abs(), table["later_purchase_q"], table, "later_purchase")
+    verdicts = {"untested": size.isna(), "moment of truth": found, "unconfirmed": perhaps}
+    table["moment_of_truth"] = found
+    table["moment_verdict"] = np.select(list(verdicts.values()), list(verdicts), "none")
+    return table
+
+
+def _found(
+    size: pd.Series, q_value: pd.Series, table: pd.DataFrame, name: str
+) -> tuple[pd.Series, pd.Series]:
+    """Return what is found, and what is found among like visits alone."""
+    found = (size >= NOTABLE) & (q_value < FOUND) & table[f"{name}_same_customers"]
+    like = table[f"{name}_like"] if name == "pain" else table[f"{name}_like"].abs()
+    return found, ~found & (like >= NOTABLE) & (table[f"{name}_like_q"] < FOUND)
