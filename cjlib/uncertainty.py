@@ -310,7 +310,9 @@ def difference_test(
     return Difference(effect, effect - half, effect + half, p_value)
 
 
-def ratio_test(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95) -> Difference:
+def ratio_test(
+    numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95
+) -> Difference:
     """Test whether a ratio of sums, such as a difference within strata, is 0.
 
     Parameters

@@ -26,11 +26,11 @@ import pandas as pd
 from cjlib.journey_map.counts import VISIT, as_int
 from cjlib.uncertainty import Difference, ratio_test
 
-LENGTHS = (2, 3, 4, 5, 6, 8, 11, 16, 23)  # numbers of events at which a further class begins
-ACTIVITY = (1, 4, 10)  # the same, of events within the look-back before a visit
-TENURES = 3  # the customer's first journey; known for less than the look-back; for longer
-KINDS = (len(LENGTHS) + 1) * TENURES * (len(ACTIVITY) + 1)
-HELD = [f"held_{i}" for i in range(len(LENGTHS) + TENURES - 1)]
+LENGTHS = (2, 3, 4, 5, 7, 11, 21)  # numbers of events at which a further class begins
+TENURES = 3  # in the first journey; known for less than the look-back; for longer
+ACTIVITY = (1, 4, 10)  # events within the look-back before a visit at which a class begins
+LEVELS = (len(LENGTHS) + 1) * TENURES  # of length and tenure
+KINDS = LEVELS * (len(ACTIVITY) + 1)
 OUTCOMES = {"advanced": "closed", "lost": "closed", "bought": "followed"}
 """Where visits led, and which visits tell it."""
 SAMPLES = {"closed": "closed", "followed": "at_risk"}
@@ -51,31 +51,19 @@ def comparable(visits: ir.Table, lookback: float) -> ir.Table:
     Returns
     -------
     Table
-        Also ``kind`` (0 to `KINDS` - 1: length, tenure and earlier activity) and, for either
-        sample, its outcomes and what is held as deviations from the mean of the same customer's
-        visits to the stage: ``closed_lost``, ``closed_held_0``, …
+        The keys, samples and outcomes, ``purchase_step``, and what is held: the ``level`` of length
+        and tenure (0 to `LEVELS` - 1) and the ``kind`` (0 to `KINDS` - 1), activity within levels.
     """
     visits = visits.mutate(at=visits.started.epoch_seconds().cast("int64"))
     before = ibis.window(range=(-int(lookback), 0), group_by="customer_id", order_by=visits.at)
     first = visits.at.min().over(ibis.window(group_by="customer_id"))
     visits = visits.mutate(recent=visits.events.sum().over(before) - visits.events, first=first)
     known = as_int(visits.journey > 0)
-    held = [as_int(visits.events >= least) for least in LENGTHS]
-    held += [known, known * as_int(visits.at - visits.first >= int(lookback))]
-    visits = visits.mutate(**dict(zip(HELD, held, strict=True)))
-    tenure = visits[HELD[-2]] + visits[HELD[-1]]
-    length = sum(visits[name] for name in HELD[: len(LENGTHS)])
+    tenure = known * (1 + as_int(visits.at - visits.first >= int(lookback)))
+    level = sum(as_int(visits.events >= least) for least in LENGTHS) * TENURES + tenure
     active = sum(as_int(visits.recent >= least) for least in ACTIVITY)
-    own = ibis.window(group_by=["customer_id", "stage"])
-    beyond = {}
-    for sample in SAMPLES:
-        among, size = visits[sample], visits[sample].sum().over(own)
-        for name in [*HELD, *_outcomes(sample)]:
-            mean = (visits[name] * among).sum().over(own) / size
-            beyond[f"{sample}_{name}"] = (among * (visits[name] - mean)).fill_null(0.0)
-        beyond[f"{sample}_size"] = size
-    kind = (length * TENURES + tenure) * (len(ACTIVITY) + 1) + active
-    return visits.mutate(kind=kind, **beyond).drop("at", "recent", "first")
+    keys = [*VISIT, "bucket", "stage", *SAMPLES, *OUTCOMES, "purchase_step"]
+    return visits.select(*keys, level=level, kind=level * (len(ACTIVITY) + 1) + active)
 
 
 def placebos(visits: ir.Table) -> ir.Table:
@@ -88,7 +76,9 @@ def placebos(visits: ir.Table) -> ir.Table:
     for number in numbers:
         name = name + "|" + number
     drawn = visits.filter(name.hexdigest("md5").substr(0, 1).isin(list("0123")))
-    return drawn.mutate(touchpoint=ibis.literal(PLACEBO) + drawn.stage, step=ibis.literal(0, "int64"))
+    return drawn.mutate(
+        touchpoint=ibis.literal(PLACEBO) + drawn.stage, step=ibis.literal(0, "int64")
+    )
 
 
 def with_visits(touches: ir.Table, visits: ir.Table) -> ir.Table:
@@ -99,66 +89,75 @@ def with_visits(touches: ir.Table, visits: ir.Table) -> ir.Table:
     touches : Table
         `VISIT`, ``touchpoint`` and its ``step`` in the visit.
     visits : Table
-        Of `comparable`, with the ``purchase_step``.
+        Of `comparable`.
 
     Returns
     -------
     Table
         Also ``at_risk`` and ``at_risk_bought``: followed visits in which no purchase had happened
-        when it came; and for either sample ``_own``, the deviation of having it from the mean of
-        the same customer's visits to the stage.
+        when it came.
     """
     joined = touches.join(visits, VISIT)
     undecided = as_int(joined.purchase_step.isnull() | (joined.step < joined.purchase_step))
     joined = joined.mutate(at_risk=joined.followed * undecided)
-    joined = joined.mutate(at_risk_bought=joined.at_risk * joined.bought)
-    same = ibis.window(group_by=["customer_id", "touchpoint"])
-    added = {}
-    for sample, among in SAMPLES.items():
-        with_it, size = joined[among].sum().over(same), joined[f"{sample}_size"]
-        added[f"{sample}_own"] = (joined[among] * (1 - with_it / size)).fill_null(0.0)
-    return joined.mutate(**added)
+    return joined.mutate(at_risk_bought=joined.at_risk * joined.bought)
 
 
-def count_visits(visits: ir.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count visits by segment, bucket and stage: by kind, and as sums of products within customers.
+def of_customers(visits: ir.Table, touched: ir.Table) -> tuple[ir.Table, ir.Table]:
+    """Return what two things had in common if each customer's visits to a stage were alike.
 
     Parameters
     ----------
     visits : Table
-        Of `comparable`, with ``segment``.
-    """
-    cells = ["segment", "bucket", "stage"]
-    names = [*SAMPLES, *OUTCOMES]
-    by_kind = visits.group_by([*cells, "kind"]).agg(**{name: visits[name].sum() for name in names})
-    products = {
-        f"{sample}_{one}_{other}": (visits[f"{sample}_{one}"] * visits[f"{sample}_{other}"]).sum()
-        for sample in SAMPLES
-        for i, one in enumerate(HELD)
-        for other in [*HELD[i:], *_outcomes(sample)]
-    }
-    return by_kind.to_pandas(), visits.group_by(cells).agg(**products).to_pandas()
-
-
-def count_touched(touched: ir.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count visits by segment, bucket and touchpoint, as `count_visits` does.
-
-    Parameters
-    ----------
+        Of `comparable`.
     touched : Table
-        Of `with_visits`, with ``segment``.
+        Of `with_visits`.
+
+    Returns
+    -------
+    visits, touched : Table
+        A row per customer, stage and two levels (``level``, ``other``), or touchpoint and level:
+        for each sample and outcome, sums of visits in the one times sums in the other, over the
+        number of visits. ``closed_own`` and ``followed_own`` add up over levels to the same of
+        having the touchpoint with itself.
     """
-    cells = ["segment", "bucket", "touchpoint"]
-    names = [*SAMPLES, *OUTCOMES, "at_risk", "at_risk_bought"]
-    by_kind = touched.group_by([*cells, "kind"]).agg(
-        visits=touched.count(), **{name: touched[name].sum() for name in names}
+    cells, own = ["customer_id", "bucket", "stage"], ibis.window(group_by=["customer_id", "stage"])
+    names = {**{sample: sample for sample in SAMPLES}, **OUTCOMES}
+    sums = visits.group_by([*cells, "level"]).agg(**{name: visits[name].sum() for name in names})
+    size = {sample: sums[sample].sum().over(own).nullif(0) for sample in SAMPLES}
+    sums = sums.mutate(**{f"{sample}_mean": sums[sample] / size[sample] for sample in SAMPLES})
+    other = sums.select(*cells, other="level", **{f"other_{name}": sums[name] for name in names})
+    pairs = sums.join(other, cells)
+    common = {
+        name: pairs[f"{among}_mean"] * pairs[f"other_{name}"] for name, among in names.items()
+    }
+    had = touched.group_by([*cells, "touchpoint"]).agg(
+        **{f"{sample}_own": touched[risk].sum() for sample, risk in SAMPLES.items()}
     )
-    sums = {}
-    for sample, among in SAMPLES.items():
-        for name in [*HELD, *_outcomes(sample)]:
-            sums[f"{sample}_{name}"] = (touched[f"{sample}_{name}"] * touched[among]).sum()
-        sums[f"{sample}_own"] = touched[f"{sample}_own"].sum()
-    return by_kind.to_pandas(), touched.group_by(cells).agg(**sums).to_pandas()
+    size = {f"{sample}_n": sums[sample].sum().over(own).nullif(0) for sample in SAMPLES}
+    met = had.join(sums.mutate(**size), cells)
+    with_it = {
+        name: met[f"{among}_own"] * met[name] / met[f"{among}_n"] for name, among in names.items()
+    }
+    with_it |= {
+        f"{sample}_own": with_it[sample] * met[f"{sample}_own"] / met[f"{sample}_n"]
+        for sample in SAMPLES
+    }
+    return (
+        pairs.select(*cells, "level", "other", **common),
+        met.select(*cells, "touchpoint", "level", **with_it),
+    )
+
+
+def count(table: ir.Table, *cells: str) -> pd.DataFrame:
+    """Add up all numbers of a table by segment, bucket and further columns."""
+    keys = ["segment", "bucket", *cells]
+    others = {*keys, *VISIT, "level", "kind", "step", "purchase_step"}
+    names = [
+        name for name in table.columns if name not in others and table[name].type().is_numeric()
+    ]
+    sums = {name: table[name].sum() for name in names}
+    return table.group_by(keys).agg(visits=table.count(), **sums).to_pandas()
 
 
 def among_like_visits(
@@ -199,18 +198,24 @@ def among_like_visits(
 
 
 def among_same_customers(
-    has: dict[str, np.ndarray], every: dict[str, np.ndarray], outcome: str, sample: str
+    has: dict[str, np.ndarray],
+    every: dict[str, np.ndarray],
+    means: dict[str, np.ndarray],
+    stage_means: dict[str, np.ndarray],
+    stages: np.ndarray,
+    outcome: str,
 ) -> tuple[Difference, np.ndarray]:
     """Compare visits of the same customers: the coefficient of having it, all else held.
 
     Parameters
     ----------
-    has, every : dict of str to ndarray, shape (B, T)
-        Sums of products within customers, of `count_touched` and, for the stage of each touchpoint,
-        `count_visits`.
+    has, every : dict of str to ndarray, shapes (B, T, kinds) and (B, S, kinds)
+        Counts of visits with a touchpoint, and of all visits of a stage.
+    means, stage_means : dict of str to ndarray, shapes (B, T, levels) and (B, S, levels, levels)
+        Of `of_customers`.
+    stages : ndarray of int, shape (T,)
+        The stage of each touchpoint.
     outcome : str
-    sample : str
-        One of `SAMPLES`.
 
     Returns
     -------
@@ -220,24 +225,37 @@ def among_same_customers(
 
     Notes
     -----
-    R. Frisch and F. V. Waugh, Econometrica 1 (1933): what is held is first taken out of both sides.
-    Sums by bucket are all that this needs; the interval is clustered by bucket.
+    R. Frisch and F. V. Waugh, Econometrica 1 (1933): what is held (an effect for each customer,
+    class of length and tenure) is first taken out of both sides. Sums by bucket are all that this
+    needs; the interval is clustered by bucket.
     """
-    held = range(len(HELD))
-    squares = [[every[f"{sample}_{HELD[min(i, j)]}_{HELD[max(i, j)]}"] for j in held] for i in held]
-    squares = np.moveaxis(np.array(squares), (0, 1), (-2, -1))
-    with_outcome = np.stack([every[f"{sample}_{name}_{outcome}"] for name in HELD], axis=-1)
-    with_it = np.stack([has[f"{sample}_{name}"] for name in HELD], axis=-1)
+    sample = OUTCOMES[outcome]
+    gained = {"bought": "at_risk_bought"}.get(outcome, outcome)
+    own, gained = _levels(has[SAMPLES[sample]]), _levels(has[gained])
+    whole, outcomes = _levels(every[sample]), _levels(every[outcome])
+    squares = HELD.T @ (whole[..., None] * np.eye(LEVELS) - stage_means[sample]) @ HELD
+    held_outcome = (outcomes - stage_means[outcome].sum(axis=-1)) @ HELD
     inverse = np.linalg.pinv(squares.sum(axis=0), hermitian=True)
-    of_it, of_outcome = (
-        (inverse @ part.sum(axis=0)[..., None])[..., 0] for part in (with_it, with_outcome)
-    )
-    explained = (squares @ of_it[..., None])[..., 0]
-    above = has[f"{sample}_{outcome}"] + (of_outcome * (explained - with_it)).sum(axis=-1)
-    below = has[f"{sample}_own"] + (of_it * (explained - 2 * with_it)).sum(axis=-1)
-    above -= (of_it * with_outcome).sum(axis=-1)
+    of_outcome = (inverse @ held_outcome.sum(axis=0)[..., None])[stages, :, 0]
+    held_it = (own - means[sample]) @ HELD
+    of_it = (inverse[stages] @ held_it.sum(axis=0)[..., None])[..., 0]
+    explained = (squares[:, stages] @ of_it[..., None])[..., 0]
+    above = (gained - means[outcome]).sum(axis=-1) - (of_it * held_outcome[:, stages]).sum(axis=-1)
+    above += (of_outcome * (explained - held_it)).sum(axis=-1)
+    below = (own - means[f"{sample}_own"]).sum(axis=-1)
+    below += (of_it * (explained - 2 * held_it)).sum(axis=-1)
     return ratio_test(above, below), below.sum(axis=0)
 
 
-def _outcomes(sample: str) -> list[str]:
-    return [outcome for outcome, among in OUTCOMES.items() if among == sample]
+def _levels(counts: np.ndarray) -> np.ndarray:
+    """Add up over activity."""
+    return counts.reshape(*counts.shape[:-1], LEVELS, -1).sum(axis=-1)
+
+
+def _held() -> np.ndarray:
+    """Return what is held of each level, 0 or 1: classes of length and, beside them, of tenure."""
+    length, tenure = np.divmod(np.arange(LEVELS), TENURES)
+    return np.hstack([np.eye(len(LENGTHS) + 1)[length], np.eye(TENURES)[tenure][:, 1:]])
+
+
+HELD = _held()

@@ -26,13 +26,14 @@ from cjlib.journey_map.counts import (
 )
 from cjlib.journey_map.like_with_like import (
     KINDS,
+    LEVELS,
     OUTCOMES,
     PLACEBO,
     among_like_visits,
     among_same_customers,
     comparable,
-    count_touched,
-    count_visits,
+    count,
+    of_customers,
     placebos,
     with_visits,
 )
@@ -54,10 +55,10 @@ LACKING = {
 def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
 
-    Visits with and without a touchpoint are compared in one way, `cjlib.journey_map.like_with_like`,
-    and this is the one definition of "a purchase follows": the same customer buys within the churn
-    horizon of the visit's start. The end of the journey does not cut it off, since a silence longer
-    than the declared inactivity does not undo an influence.
+    Visits with and without a touchpoint are compared in one way, that of
+    `cjlib.journey_map.like_with_like`, and this is the one definition of "a purchase follows": the
+    same customer buys within the churn horizon of the visit's start. The end of the journey does
+    not cut it off, since a silence longer than the declared inactivity does not undo an influence.
 
     Parameters
     ----------
@@ -124,8 +125,17 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
         drawn = placebos(visits)
         touches = [part.select(*VISIT, "touchpoint", "step") for part in (touch_facts(log), drawn)]
         with with_visits(touches[0].union(touches[1]), visits).cache() as touched:
-            has = count_touched(with_segments(touched, segments))
-        every = count_visits(with_segments(visits, segments))
+            ways = {
+                "every": (visits, ["stage", "kind"]),
+                "has": (touched, ["touchpoint", "kind"]),
+            }
+            means = of_customers(visits, touched)
+            ways["stage_means"] = means[0], ["stage", "level", "other"]
+            ways["means"] = means[1], ["touchpoint", "level"]
+            counted = {
+                name: (count(with_segments(part, segments), *cells), cells)
+                for name, (part, cells) in ways.items()
+            }
         nothing = {name: ibis.null("string") for name in ("initiator", "medium")}
         drawn = drawn.mutate(**nothing, sentiment=ibis.null("float64"))
         met = pd.concat(
@@ -151,8 +161,10 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
 
     compared = []
     for name, part in table.groupby("segment"):
-        own = [[counted[counted["segment"] == name] for counted in two] for two in (has, every)]
-        compared.append(_compare_visits(part, *own, log, buckets))
+        own = {
+            key: (rows[rows["segment"] == name], cells) for key, (rows, cells) in counted.items()
+        }
+        compared.append(_compare_visits(part, own, log, buckets))
     table = table.join(pd.concat(compared))
     table[keys] = labels.loc[table["segment"], keys].astype(str).to_numpy()
     families = table.groupby([*keys[:-1], "placebo"]).ngroup()
@@ -194,24 +206,25 @@ def ranked(touchpoints: pd.DataFrame, by: str, most: int | None = None) -> pd.Da
 
 def _compare_visits(
     table: pd.DataFrame,
-    touched: list[pd.DataFrame],
-    visits: list[pd.DataFrame],
+    counted: dict[str, tuple[pd.DataFrame, list[str]]],
     log: Log,
     buckets: np.ndarray,
 ) -> pd.DataFrame:
     """Compare the visits of one segment with and without each touchpoint, a row of `table`."""
     levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"], "kind": range(KINDS)}
-    has, has_within = (
-        bucket_counts(counted, ["touchpoint", *kinds], buckets, levels)
-        for counted, kinds in zip(touched, (["kind"], []), strict=True)
-    )
-    every, within = (
-        {name: counts[:, table["position"]] for name, counts in counted.items()}
-        for counted in (
-            bucket_counts(part, ["stage", *kinds], buckets, levels)
-            for part, kinds in zip(visits, (["kind"], []), strict=True)
+    levels |= {"level": range(LEVELS), "other": range(LEVELS)}
+    arrays = {
+        name: bucket_counts(rows, cells, buckets, levels) for name, (rows, cells) in counted.items()
+    }
+    has, all_visits = arrays["has"], arrays["every"]
+    stages = table["position"].to_numpy()
+    same_customers = {
+        outcome: among_same_customers(
+            has, all_visits, arrays["means"], arrays["stage_means"], stages, outcome
         )
-    )
+        for outcome in COMPARED.values()
+    }
+    every = {name: counts[:, stages] for name, counts in all_visits.items()}
     whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
     decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
     # With it, a purchase follows only where none had happened when the touchpoint came.
@@ -225,7 +238,7 @@ def _compare_visits(
     for name, outcome in COMPARED.items():
         sample = OUTCOMES[outcome]
         like, sizes = among_like_visits(has, every, outcome, sample)
-        same, told = among_same_customers(has_within, within, outcome, sample)
+        same, told = same_customers[outcome]
         enough = told >= LEAST / 4  # as much as 30 visits tell, half of them with it
         unknown = pd.Series(sizes[:2].min(axis=0) < LEAST, table.index)
         if sample == "closed":
@@ -271,7 +284,12 @@ def _judge_pain(table: pd.DataFrame, counts: dict[str, np.ndarray]) -> pd.DataFr
     upper = ratio(counts["feeling"], counts["felt"], level=level).upper
     feels_bad = after & tested & (table["sentiment"] <= -NOTABLE) & (upper < 0)
     hurts = (lost_more & ~settles) | feels_bad
-    verdicts = {"untested": ~tested, "pain point": hurts, "settles": settles, "unconfirmed": perhaps}
+    verdicts = {
+        "untested": ~tested,
+        "pain point": hurts,
+        "settles": settles,
+        "unconfirmed": perhaps,
+    }
     table["pain_point"], table["pain_test"] = hurts, np.where(after, "feeling", "drop-off")
     table["pain_verdict"] = np.select(list(verdicts.values()), list(verdicts), "none")
     return table

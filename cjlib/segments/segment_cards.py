@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.journey_map import touchpoint_table
-from cjlib.journey_map.counts import touch_facts, visit_facts, with_segments
+from cjlib.journey_map.counts import with_segments
 from cjlib.segments.cluster_names import ALL
 from cjlib.segments.profiles import ENOUGH, shares_by_segment
 from cjlib.segments.views import Views
@@ -174,9 +174,9 @@ def ends_in_vain(log, segments: pd.DataFrame) -> pd.DataFrame:
 def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """Return the touchpoints that stand out: for everybody, then for a segment alone.
 
-    Before the purchase, those that a purchase follows most clearly more, or less, often than
-    visits to the same stage without them (see `cjlib.journey_map.touchpoint_table`); and those of
-    the best and the worst feeling, told 30 times or more. What holds for everybody is not said
+    Before the purchase, the moments of truth that a purchase follows most more, or less, often (see
+    `cjlib.journey_map.touchpoint_table`); and the touchpoints of the best and the worst feeling,
+    told 30 times or more. What holds for everybody is not said
     again of a segment, whose feelings must also be clearly beyond its own at everybody's
     touchpoint. What a view is made of says nothing within its groups: of RFM segments no purchase
     is told (who is in one has bought just so often), of clusters made of feelings no feeling.
@@ -196,16 +196,13 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
         ``view``, ``segment``, ``verdict`` ("more", "less", "best" or "worst") and the columns of
         `cjlib.journey_map.touchpoint_table`.
     """
-    with visit_facts(log).cache() as visits, touch_facts(log).cache() as touches:
-        tables = [
-            touchpoint_table(log, segments, (visits, touches)).assign(view=view)
-            for view, segments in views.segments(customers).items()
-        ]
-    table = pd.concat(tables, ignore_index=True)
-    table = table.merge(_spoken_of(shown))
+    groups = views.segments(customers)
+    stacked = [segments.astype(str).assign(view=view) for view, segments in groups.items()]
+    table = touchpoint_table(log, pd.concat(stacked, ignore_index=True))
+    table = table[~table["placebo"]].merge(_spoken_of(shown))
     least = log.dataset.privacy.smallest_group
     followed = (table["followed_share"] * table["visits"]).round()
-    tested = (table["role"] == "before") & (table["later_purchase_q"] < FOUND)
+    tested = (table["role"] == "before") & table["moment_of_truth"]
     tested &= _share(followed, table["visits"], least).notna()
     tested &= table["view"] != views.names["rfm"]
     felt = table["feelings"] >= ENOUGH
