@@ -112,10 +112,10 @@ class TestStandingOut:
         """Change what every segment, but not everybody, meets at a touchpoint."""
         if difference is not None:
             changes |= {"later_purchase": difference, "later_purchase_q": q_value}
-            changes |= {"followed_share": 0.5}
+            changes |= {"followed_share": 0.5, "moment_of_truth": True}
 
-        def changed(log, segments, facts):
-            table = touchpoint_table(log, segments, facts)
+        def changed(log, segments):
+            table = touchpoint_table(log, segments)
             there = (table["touchpoint"] == touchpoint) & (table["segment"] != "all")
             table.loc[there, list(changes)] = list(changes.values())
             return table
