@@ -83,7 +83,7 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
           -1 to 1, and the ``negative_share`` of them;
         * ``advance_rate``, ``drop_off_rate`` of the visits with the touchpoint;
         * ``compared``: the lesser of the closed visits with and without it that are alike in
-          stage, length, tenure and earlier activity; ``matched``: that share of those with it;
+          stage, length, tenure and activity; ``matched_share``: which share of those with it;
         * ``pain`` with ``pain_lower``, ``pain_upper``: drop-off rate of visits with the touchpoint
           minus that without it, of the same customers where 30 visits or more can be compared so
           (``pain_same_customers``), else of like visits; ``pain_like`` is that of like visits in
@@ -243,7 +243,7 @@ def _compare_visits(
         unknown = pd.Series(sizes[:2].min(axis=0) < LEAST, table.index)
         if sample == "closed":
             found["compared"] = sizes[:2].min(axis=0)
-            found["matched"] = sizes[0] / found["closed"].where(found["closed"] > 0)
+            found["matched_share"] = sizes[0] / found["closed"].where(found["closed"] > 0)
         else:
             unknown |= table["touchpoint"].isin(log.dataset.journey.purchase) | decided
             unknown |= sizes[2] < LEAST

@@ -23,7 +23,7 @@ from cjlib.plots.segment_pictures import (
     transition_pictures,
 )
 from cjlib.plots.stage_bars import sales_cycle, visit_outcomes
-from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, MUTED, SEQUENTIAL, role_colors
+from cjlib.plots.style import ACCENT, BAD, DIVERGING, GOOD, INK, MUTED, SEQUENTIAL, role_colors
 from cjlib.plots.transition_matrix import change_pictures, segment_heatmaps, transition_heatmap
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "BAD",
     "DIVERGING",
     "GOOD",
+    "INK",
     "MUTED",
     "SEQUENTIAL",
     "activity_curves",
