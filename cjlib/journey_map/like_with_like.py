@@ -29,12 +29,12 @@ from cjlib.uncertainty import Difference, ratio_test
 LENGTHS = (2, 3, 4, 5, 7, 11, 21)  # numbers of events at which a further class begins
 TENURES = 3  # in the first journey; known for less than the look-back; for longer
 ACTIVITY = (1, 4, 10)  # events within the look-back before a visit at which a class begins
-LEVELS = (len(LENGTHS) + 1) * TENURES  # of length and tenure
-KINDS = LEVELS * (len(ACTIVITY) + 1)
 OUTCOMES = {"advanced": "closed", "lost": "closed", "bought": "followed"}
 """Where visits led, and which visits tell it."""
 SAMPLES = {"closed": "closed", "followed": "at_risk"}
 """Which visits tell an outcome, and which of those with a touchpoint."""
+GAINED = {"advanced": "advanced", "lost": "lost", "bought": "at_risk_bought"}
+"""Which of the visits with a touchpoint have an outcome that came after it."""
 PLACEBO = "placebo of "
 
 
@@ -51,8 +51,8 @@ def comparable(visits: ir.Table, lookback: float) -> ir.Table:
     Returns
     -------
     Table
-        The keys, samples and outcomes, ``purchase_step``, and what is held: the ``level`` of length
-        and tenure (0 to `LEVELS` - 1) and the ``kind`` (0 to `KINDS` - 1), activity within levels.
+        The keys, samples and outcomes, ``purchase_step``, and what is held: the ``level`` (class of
+        length and, within it, of tenure) and the ``kind`` (class of activity within levels).
     """
     visits = visits.mutate(at=visits.started.epoch_seconds().cast("int64"))
     before = ibis.window(range=(-int(lookback), 0), group_by="customer_id", order_by=visits.at)
@@ -161,16 +161,18 @@ def count(table: ir.Table, *cells: str) -> pd.DataFrame:
 
 
 def among_like_visits(
-    has: dict[str, np.ndarray], every: dict[str, np.ndarray], outcome: str, among: str
+    has: dict[str, np.ndarray], every: dict[str, np.ndarray], stages: np.ndarray, outcome: str
 ) -> tuple[Difference, np.ndarray]:
     """Compare with like visits: a difference of shares, within kinds weighted by overlap.
 
     Parameters
     ----------
-    has, every : dict of str to ndarray, shape (B, T, kinds)
-        Counts of visits with the touchpoint, and of all visits of its stage.
-    outcome, among : str
-        Keys of both.
+    has, every : dict of str to ndarray, shapes (B, T, kinds) and (B, S, kinds)
+        Counts of visits with a touchpoint, and of all visits of a stage.
+    stages : ndarray of int, shape (T,)
+        The stage of each touchpoint.
+    outcome : str
+        Visits with the touchpoint in which it had happened before the touchpoint count as neither.
 
     Returns
     -------
@@ -184,17 +186,27 @@ def among_like_visits(
     variance in it of having the touchpoint. F. Li, K. L. Morgan and A. M. Zaslavsky, Journal of
     the American Statistical Association 113 (2018).
     """
-    size, met = every[among].sum(axis=0), has[among].sum(axis=0)
+    sample, points = OUTCOMES[outcome], np.arange(len(stages))
+    with_it, gained = has[SAMPLES[sample]], has[GAINED[outcome]]
+    neither, gained_neither = has[sample] - with_it, has[outcome] - gained
+    size = every[sample].sum(axis=0)[stages] - neither.sum(axis=0)
+    successes = every[outcome].sum(axis=0)[stages] - gained_neither.sum(axis=0)
+    met = with_it.sum(axis=0)
     both = (met > 0) & (met < size)
-    share, mean = (
-        np.divide(part, size, out=np.zeros_like(size), where=size > 0)
-        for part in (met, every[outcome].sum(axis=0))
-    )
-    above = has[outcome] - share * every[outcome] - mean * has[among] + share * mean * every[among]
-    below = has[among] * (1 - 2 * share) + share**2 * every[among]
-    found = ratio_test((above * both).sum(axis=-1), (below * both).sum(axis=-1))
-    parts = (met, size - met, every[outcome].sum(axis=0))
-    return found, np.array([(part * both).sum(axis=-1) for part in parts]).astype(int)
+    share, mean = (part * both / np.maximum(size, 1) for part in (met, successes))
+
+    def of_touched(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.einsum("btk,tk->bt", counts, weights)
+
+    def of_all(name: str, without: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return (every[name] @ weights.T)[:, stages, points] - of_touched(without, weights)
+
+    above = of_touched(gained, 1.0 * both) - of_touched(with_it, mean)
+    above -= of_all(outcome, gained_neither, share) - of_all(sample, neither, share * mean)
+    below = of_touched(with_it, both - 2 * share) + of_all(sample, neither, share**2)
+    parts = (met, size - met, successes)
+    counted = np.array([(part * both).sum(axis=-1) for part in parts]).astype(int)
+    return ratio_test(above, below), counted
 
 
 def among_same_customers(
@@ -203,6 +215,7 @@ def among_same_customers(
     means: dict[str, np.ndarray],
     stage_means: dict[str, np.ndarray],
     stages: np.ndarray,
+    kinds: np.ndarray,
     outcome: str,
 ) -> tuple[Difference, np.ndarray]:
     """Compare visits of the same customers: the coefficient of having it, all else held.
@@ -210,11 +223,13 @@ def among_same_customers(
     Parameters
     ----------
     has, every : dict of str to ndarray, shapes (B, T, kinds) and (B, S, kinds)
-        Counts of visits with a touchpoint, and of all visits of a stage.
+        As in `among_like_visits`.
     means, stage_means : dict of str to ndarray, shapes (B, T, levels) and (B, S, levels, levels)
         Of `of_customers`.
     stages : ndarray of int, shape (T,)
         The stage of each touchpoint.
+    kinds : ndarray of int
+        Those that occur, in the order of the arrays; so are their levels.
     outcome : str
 
     Returns
@@ -230,32 +245,30 @@ def among_same_customers(
     needs; the interval is clustered by bucket.
     """
     sample = OUTCOMES[outcome]
-    gained = {"bought": "at_risk_bought"}.get(outcome, outcome)
-    own, gained = _levels(has[SAMPLES[sample]]), _levels(has[gained])
-    whole, outcomes = _levels(every[sample]), _levels(every[outcome])
-    squares = HELD.T @ (whole[..., None] * np.eye(LEVELS) - stage_means[sample]) @ HELD
-    held_outcome = (outcomes - stage_means[outcome].sum(axis=-1)) @ HELD
+    own, gained = has[SAMPLES[sample]], has[GAINED[outcome]]
+    held, held_levels = _held(levels_of(kinds)), _held(np.unique(levels_of(kinds)))
+    squares = np.einsum("bsk,ki,kj->bsij", every[sample], held, held, optimize=True)
+    squares -= held_levels.T @ stage_means[sample] @ held_levels
+    held_outcome = every[outcome] @ held - stage_means[outcome].sum(axis=-1) @ held_levels
     inverse = np.linalg.pinv(squares.sum(axis=0), hermitian=True)
     of_outcome = (inverse @ held_outcome.sum(axis=0)[..., None])[stages, :, 0]
-    held_it = (own - means[sample]) @ HELD
+    held_it = own @ held - means[sample] @ held_levels
     of_it = (inverse[stages] @ held_it.sum(axis=0)[..., None])[..., 0]
     explained = (squares[:, stages] @ of_it[..., None])[..., 0]
-    above = (gained - means[outcome]).sum(axis=-1) - (of_it * held_outcome[:, stages]).sum(axis=-1)
+    above = gained.sum(axis=-1) - means[outcome].sum(axis=-1)
+    above -= (of_it * held_outcome[:, stages]).sum(axis=-1)
     above += (of_outcome * (explained - held_it)).sum(axis=-1)
-    below = (own - means[f"{sample}_own"]).sum(axis=-1)
+    below = own.sum(axis=-1) - means[f"{sample}_own"].sum(axis=-1)
     below += (of_it * (explained - 2 * held_it)).sum(axis=-1)
     return ratio_test(above, below), below.sum(axis=0)
 
 
-def _levels(counts: np.ndarray) -> np.ndarray:
-    """Add up over activity."""
-    return counts.reshape(*counts.shape[:-1], LEVELS, -1).sum(axis=-1)
+def levels_of(kinds: np.ndarray) -> np.ndarray:
+    """Return the level of each kind: its length and tenure."""
+    return kinds // (len(ACTIVITY) + 1)
 
 
-def _held() -> np.ndarray:
-    """Return what is held of each level, 0 or 1: classes of length and, beside them, of tenure."""
-    length, tenure = np.divmod(np.arange(LEVELS), TENURES)
+def _held(levels: np.ndarray) -> np.ndarray:
+    """Return what is held at each level, 0 or 1: classes of length and, beside them, of tenure."""
+    length, tenure = np.divmod(levels, TENURES)
     return np.hstack([np.eye(len(LENGTHS) + 1)[length], np.eye(TENURES)[tenure][:, 1:]])
-
-
-HELD = _held()

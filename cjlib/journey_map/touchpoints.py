@@ -25,14 +25,13 @@ from cjlib.journey_map.counts import (
     with_segments,
 )
 from cjlib.journey_map.like_with_like import (
-    KINDS,
-    LEVELS,
     OUTCOMES,
     PLACEBO,
     among_like_visits,
     among_same_customers,
     comparable,
     count,
+    levels_of,
     of_customers,
     placebos,
     with_visits,
@@ -52,7 +51,9 @@ LACKING = {
 }
 
 
-def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataFrame:
+def touchpoint_table(
+    log: Log, segments: pd.DataFrame | None = None, only_feelings: str = ""
+) -> pd.DataFrame:
     """Return what happens at every touchpoint: whom it reaches, how it feels, where visits lead.
 
     Visits with and without a touchpoint are compared in one way, that of
@@ -67,6 +68,8 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
         ``customer_id`` and ``segment``, to tell segments apart: each is compared within itself. By
         default everybody is in the segment ``all``. With a column ``view`` customers may be told
         apart in several ways at once, a row for each.
+    only_feelings : str, optional
+        A view in whose segments visits are not compared, only counted.
 
     Returns
     -------
@@ -117,7 +120,10 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
     if segments is not None:
         segments = segments.assign(code=segments.groupby(keys, observed=True).ngroup().astype(str))
         labels = segments.drop_duplicates("code").set_index("code")[keys]
-        segments = segments[["customer_id", "code"]].rename(columns={"code": "segment"})
+        segments = segments.drop(columns="segment").rename(columns={"code": "segment"})
+    compared = segments
+    if only_feelings:
+        compared = segments[segments["view"] != only_feelings]
 
     columns = ["segment", "stage", "touchpoint", "initiator", "medium"]
     lookback = log.dataset.churn.horizon.total_seconds()
@@ -133,7 +139,7 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
             ways["stage_means"] = means[0], ["stage", "level", "other"]
             ways["means"] = means[1], ["touchpoint", "level"]
             counted = {
-                name: (count(with_segments(part, segments), *cells), cells)
+                name: (count(with_segments(part, compared), *cells), cells)
                 for name, (part, cells) in ways.items()
             }
         nothing = {name: ibis.null("string") for name in ("initiator", "medium")}
@@ -159,13 +165,18 @@ def touchpoint_table(log: Log, segments: pd.DataFrame | None = None) -> pd.DataF
     table["lower"], table["upper"] = feeling.lower, feeling.upper
     table["negative_share"] = proportion(counts["negative"], counts["felt"]).estimate
 
-    compared = []
-    for name, part in table.groupby("segment"):
+    found = []
+    for name in np.unique(counted["every"][0]["segment"]):
         own = {
             key: (rows[rows["segment"] == name], cells) for key, (rows, cells) in counted.items()
         }
-        compared.append(_compare_visits(part, own, log, buckets))
-    table = table.join(pd.concat(compared))
+        found.append(_compare_visits(table[table["segment"] == name], own, log, buckets))
+    table = table.join(pd.concat(found))
+    numbers, flags = (
+        ["visits", "closed", "compared"],
+        [f"{name}_same_customers" for name in COMPARED],
+    )
+    table[numbers], table[flags] = table[numbers].fillna(0).astype(int), table[flags].eq(True)
     table[keys] = labels.loc[table["segment"], keys].astype(str).to_numpy()
     families = table.groupby([*keys[:-1], "placebo"]).ngroup()
     found = pd.concat([_judge(part) for _, part in table.groupby(families)]).sort_index()
@@ -211,37 +222,25 @@ def _compare_visits(
     buckets: np.ndarray,
 ) -> pd.DataFrame:
     """Compare the visits of one segment with and without each touchpoint, a row of `table`."""
-    levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"], "kind": range(KINDS)}
-    levels |= {"level": range(LEVELS), "other": range(LEVELS)}
-    arrays = {
-        name: bucket_counts(rows, cells, buckets, levels) for name, (rows, cells) in counted.items()
-    }
-    has, all_visits = arrays["has"], arrays["every"]
+    kinds = np.unique(counted["every"][0]["kind"])
+    levels = {"stage": log.stages.names, "touchpoint": table["touchpoint"], "kind": kinds}
+    levels |= dict.fromkeys(("level", "other"), np.unique(levels_of(kinds)))
+    has, every, means, stage_means = (
+        bucket_counts(*counted[name], buckets, levels)
+        for name in ("has", "every", "means", "stage_means")
+    )
     stages = table["position"].to_numpy()
-    same_customers = {
-        outcome: among_same_customers(
-            has, all_visits, arrays["means"], arrays["stage_means"], stages, outcome
-        )
-        for outcome in COMPARED.values()
-    }
-    every = {name: counts[:, stages] for name, counts in all_visits.items()}
     whole = {name: counts.sum(axis=-1) for name, counts in has.items()}
     decided = 2 * total(whole["at_risk"]) < total(whole["followed"])
-    # With it, a purchase follows only where none had happened when the touchpoint came.
-    for name, risk in (("followed", "at_risk"), ("bought", "at_risk_bought")):
-        every[name] = every[name] - has[name] + has[risk]
-        has[name] = has[risk]
-
     found = pd.DataFrame({name: total(whole[name]) for name in ("visits", "closed")}, table.index)
     put(found, "advance_rate", proportion(whole["advanced"], whole["closed"]))
     put(found, "drop_off_rate", proportion(whole["lost"], whole["closed"]))
     for name, outcome in COMPARED.items():
-        sample = OUTCOMES[outcome]
-        like, sizes = among_like_visits(has, every, outcome, sample)
-        same, told = same_customers[outcome]
+        like, sizes = among_like_visits(has, every, stages, outcome)
+        same, told = among_same_customers(has, every, means, stage_means, stages, kinds, outcome)
         enough = told >= LEAST / 4  # as much as 30 visits tell, half of them with it
         unknown = pd.Series(sizes[:2].min(axis=0) < LEAST, table.index)
-        if sample == "closed":
+        if OUTCOMES[outcome] == "closed":
             found["compared"] = sizes[:2].min(axis=0)
             found["matched_share"] = sizes[0] / found["closed"].where(found["closed"] > 0)
         else:

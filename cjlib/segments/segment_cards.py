@@ -198,13 +198,13 @@ def standing_out(log, views: Views, customers: pd.DataFrame, shown: pd.DataFrame
     """
     groups = views.segments(customers)
     stacked = [segments.astype(str).assign(view=view) for view, segments in groups.items()]
-    table = touchpoint_table(log, pd.concat(stacked, ignore_index=True))
+    rfm = views.names["rfm"] if views.names["rfm"] in groups else ""
+    table = touchpoint_table(log, pd.concat(stacked, ignore_index=True), only_feelings=rfm)
     table = table[~table["placebo"]].merge(_spoken_of(shown))
     least = log.dataset.privacy.smallest_group
     followed = (table["followed_share"] * table["visits"]).round()
     tested = (table["role"] == "before") & table["moment_of_truth"]
     tested &= _share(followed, table["visits"], least).notna()
-    tested &= table["view"] != views.names["rfm"]
     felt = table["feelings"] >= ENOUGH
     if "feeling" in views.clusters.sample:
         felt &= table["view"] != views.names["cluster"]
