@@ -5,7 +5,8 @@ GROUP BY gives counts or sums by bucket (:func:`bucket_array`), and everything h
 
 * :func:`resample`: any statistic of the total counts (an absorption probability, a removal effect);
 * :func:`proportion` and :func:`ratio`: shares and means, without resampling, many cells at once;
-* :func:`difference_test`: two shares from the same buckets against each other, within strata;
+* :func:`difference_test`: two shares from the same buckets against each other;
+* :func:`ratio_test`: a ratio of sums, such as a regression coefficient, against 0;
 * :func:`benjamini_hochberg`: q-values for many tests at once.
 
 Arrays have the buckets on their first axis, ``(B, ...)``, and add up over it. All results are
@@ -253,7 +254,6 @@ def difference_test(
     successes_b: np.ndarray,
     trials_b: np.ndarray,
     *,
-    strata: bool = False,
     level: float = 0.95,
 ) -> Difference:
     """Test share a minus share b, both counted in the same buckets.
@@ -264,12 +264,8 @@ def difference_test(
 
     Parameters
     ----------
-    successes_a, trials_a, successes_b, trials_b : ndarray, shape (B, ...) or (B, ..., strata)
+    successes_a, trials_a, successes_b, trials_b : ndarray, shape (B, ...)
         Counts by bucket.
-    strata : bool
-        Whether the last axis holds strata. Then group a is compared with the share that group b
-        would have if it were spread over the strata as group a is (direct standardisation); strata
-        in which either group has no trials are left out.
     level : float
         Of the interval.
 
@@ -278,22 +274,9 @@ def difference_test(
     Difference
         Effect in the unit of the shares; everything NaN where either group has no trials.
     """
-    a, b = _paired(successes_a, trials_a), _paired(successes_b, trials_b)
-    if not strata:
-        a, b = [part[..., None] for part in a], [part[..., None] for part in b]
-    both = (a[1].sum(axis=0) > 0) & (b[1].sum(axis=0) > 0)
-    a, b = [part * both for part in a], [part * both for part in b]
-    share_b, _, change_b = _linearised(*b)
-    spread = a[1].sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = spread / spread.sum(axis=-1, keepdims=True)
-        expected = (np.nan_to_num(share_b) * a[1]).sum(axis=-1)
-    group = [part.sum(axis=-1) for part in a]
-    effect, _, influence = _linearised(group[0] - expected, group[1])
-    influence = np.nan_to_num(influence) - (spread * np.nan_to_num(change_b)).sum(axis=-1)
-
-    added = 0.0
-    for successes, trials in (group, [part.sum(axis=-1) for part in b]):
+    shares, influences, added = [], [], 0.0
+    for pair in ((successes_a, trials_a), (successes_b, trials_b)):
+        successes, trials = _paired(*pair)
         share, n, change = _linearised(successes, trials)
         change = np.nan_to_num(change)  # a group within one bucket
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -302,6 +285,9 @@ def difference_test(
             smoothed = (share * size + 0.5) / (size + 1)
             least = smoothed * (1 - smoothed) / size
         added = added + np.where(few, np.maximum(least - (change**2).sum(axis=0), 0), 0.0)
+        shares.append(share)
+        influences.append(change)
+    effect, influence = shares[0] - shares[1], influences[0] - influences[1]
     df = _degrees_of_freedom(influence)
     error = np.sqrt((influence**2).sum(axis=0) + added)
     with np.errstate(divide="ignore", invalid="ignore"):

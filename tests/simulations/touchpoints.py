@@ -38,9 +38,7 @@ def nothing(seed: int, *, customers: int, **world) -> dict[str, float]:
         "false pain points": float((table["pain_point"] & real & everybody).any()),
         "false moments of truth": float((table["moment_of_truth"] & real & everybody).any()),
         "false on cards": float(cards.any()),
-        "false placebo": float(
-            found[everybody & (table["stage"] == "consideration") & ~real].any()
-        ),
+        "false placebo": float(found[everybody & here & ~real].any()),
     }
 
 
