@@ -4,9 +4,9 @@ Customers differ in their moves, and months in their customers. Whoever compares
 customers of one *stratum*, told by nothing but what went before the journey. First journeys are one
 stratum; second and later ones are divided into thirds by how often the customer had come so far.
 
-A log that begins in the middle of lives does not know first journeys: it brings far more customers
-not seen before in its first weeks than later. There first journeys have no stratum, and customers
-seen early have strata of their own: among them are those who had long been customers.
+A log that begins in the middle of lives brings far more customers not seen before in its first
+weeks than later: most of them are not new. There the first journeys of customers seen early have no
+stratum, and their later ones strata of their own.
 """
 
 import ibis
@@ -40,9 +40,10 @@ def standing(log) -> ir.Table:
     rate = journeys.journey / (journeys.day - journeys.first + patience)
     in_order = ibis.window(group_by="number", order_by=[rate, *(journeys[key] for key in JOURNEY)])
     later = 1 + BANDS * (journeys.number - 1) + ibis.ntile(BANDS).over(in_order)
-    early = (journeys.first < begin + RUN_IN).cast("int64") if middle else 0
-    new = ibis.null("int64") if middle else ibis.literal(0, "int64")
-    stratum = (journeys.number == 0).ifelse(new, later + 2 * BANDS * early)
+    early = (journeys.first < begin + RUN_IN) & middle
+    first_known = early.ifelse(ibis.null("int64"), ibis.literal(0, "int64"))
+    later += 2 * BANDS * early.cast("int64")
+    stratum = (journeys.number == 0).ifelse(first_known, later)
     return journeys.select(*JOURNEY, stratum=stratum.cast("int64"))
 
 
