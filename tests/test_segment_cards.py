@@ -114,9 +114,11 @@ class TestStandingOut:
             changes |= {"later_purchase": difference, "later_purchase_q": q_value}
             changes |= {"followed_share": 0.5, "moment_of_truth": True}
 
-        def changed(log, segments):
-            table = touchpoint_table(log, segments)
+        def changed(*given, **options):
+            table = touchpoint_table(*given, **options)
             there = (table["touchpoint"] == touchpoint) & (table["segment"] != "all")
+            if difference is not None:
+                there &= table["later_purchase"].notna()
             table.loc[there, list(changes)] = list(changes.values())
             return table
 
