@@ -24,7 +24,7 @@ from cjlib.runs.execution import Progress
 # What a command needs is imported when it runs, so that help comes at once.
 
 _SOURCE = click.option("--source", default="", help="Read this path, not the dataset file's.")
-_AS_OF = click.option("--as-of", default="", help="Moment of the report, YYYY-MM-DD.")
+_AS_OF = click.option("--as-of", default="", help="Moment of the report: the end of YYYY-MM-DD.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

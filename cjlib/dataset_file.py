@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -54,6 +55,17 @@ def _moment(value: Any) -> dt.datetime:
     if moment.tz is not None:
         moment = moment.tz_convert("UTC").tz_localize(None)
     return moment.to_pydatetime()
+
+
+def _end_of_day(value: Any, timezone: str | None) -> Any:
+    """Let a day stand for its last moment in a zone; a time of day is taken as it is."""
+    moment = _moment(value)
+    if re.search(r"\d[T ]+\d|:", str(value)):
+        return moment
+    last = pd.Timestamp(moment.date()) + pd.Timedelta(days=1)
+    return last.tz_localize(
+        timezone or "UTC", nonexistent="shift_forward", ambiguous=True
+    ).tz_convert("UTC") - pd.Timedelta(1, "us")
 
 
 def _shorthand(value: Any) -> Any:
@@ -239,6 +251,12 @@ class Dataset(_Section):
     path: Path = Field(default=Path("dataset.yml"), exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
     stages: StageModel = Field(default=None, exclude=True, validate_default=False)
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _whole_day(cls, as_of: Any, given: ValidationInfo) -> Any:
+        columns = given.data.get("columns")
+        return _end_of_day(as_of, columns and columns.timestamp.timezone)
 
     @field_validator("delimiter")
     @classmethod

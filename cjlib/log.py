@@ -1,5 +1,6 @@
 """The prepared log of one dataset at one moment, made once and read by every notebook of a run."""
 
+import datetime as dt
 import fcntl
 import hashlib
 import json
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import ibis
 import ibis.expr.types as ir
 import pandas as pd
 from filelock import FileLock
 from ibis.backends import BaseBackend
 
-from cjlib import journeys
+from cjlib import beginnings, journeys
 from cjlib.dataset import connect, load_dataset
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError
@@ -78,6 +80,21 @@ class Log:
         """The stage model."""
         return self.dataset.stages
 
+    @property
+    def day(self) -> dt.date:
+        """The day of the report on the log's clocks."""
+        return self._local_moment.date()
+
+    @property
+    def whole_day(self) -> bool:
+        """Whether the moment is the end of that day, not a time within it."""
+        return (self._local_moment + pd.Timedelta(1, "us")).date() > self.day
+
+    @property
+    def _local_moment(self) -> pd.Timestamp:
+        zone = self.dataset.columns.timestamp.timezone or "UTC"
+        return self.as_of.tz_localize("UTC").tz_convert(zone)
+
     def label(self, stage: str) -> str:
         """Return what to show for a stage in the language of this log; other names as words."""
         return self.stages.label(stage, self.dataset.language).replace("_", " ")
@@ -85,6 +102,20 @@ class Log:
     def has(self, column: str) -> bool:
         """Return whether the dataset file declares ``channel``, ``value``, ``sentiment``, …."""
         return column in self.dataset.columns.sources
+
+    @cached_property
+    def run_in(self) -> pd.DataFrame:
+        """The time after which customers are seen to begin, see `cjlib.beginnings.run_in`."""
+        weeks = beginnings.weekly(self.events)
+        return beginnings.run_in(weeks, self.dataset.journey.inactivity)
+
+    @cached_property
+    def beginners(self) -> ir.Table:
+        """Customers whose first event here is their first: all, or those of after the run-in."""
+        first = self.events.group_by("customer_id").agg(first=self.events.timestamp.min())
+        if not self.run_in.empty:
+            first = first.filter(first["first"] >= ibis.timestamp(self.run_in["begins"].item()))
+        return first.select("customer_id")
 
     def _table(self, part: str) -> ir.Table:
         return self.con.read_parquet(str(self.folder / f"{part}.parquet"), table_name=part)
@@ -136,8 +167,8 @@ def open_log(
     source : str
         Read this path in place of the file's ``source``.
     as_of : str
-        The moment of the report; by default the dataset file's, or else the last time in the log
-        that is not in the future.
+        The moment of the report, a day for its end on the log's clocks; by default the dataset
+        file's, or else the last time in the log that is not in the future.
     language : str
         Of stage labels: en, es or ca; by default the dataset file's.
     horizon, inactivity : str

@@ -14,11 +14,17 @@ from cjlib.uncertainty import bucket_array, proportion
 BEFORE = 13
 """Periods, a quarter of a year in weeks, that an end is held against."""
 
-THIN = 0.2
-"""Share of the usual number of events below which a period counts as hardly recorded."""
+SIGMAS = 3.0
+"""Standard deviations of the log's own earlier periods by which an end must lie too low."""
+
+FEWEST_ENDS = 4
+"""Earlier periods that an end is judged by, and that each of them is held against."""
+
+YEAR = 52
+"""Periods before an end in which its usual steps are looked at."""
 
 LEAST = 30
-"""Events that a thin end should have held, below which its lack may be chance."""
+"""Events, or customers, that an end should have held, below which its lack may be chance."""
 
 SIDE = 8
 """Periods on either side of a change of level."""
@@ -33,7 +39,7 @@ _CHANGE = ["begins", "periods", "events_before", "events_since", "verdict"]
 
 
 def activity(log: Log) -> pd.DataFrame:
-    """Count events, active customers and purchases by week.
+    """Count events, active customers, new customers and purchases by week.
 
     Weeks begin on Monday. A first or last week that the log covers in part is left out, because
     its low counts would read as a fall; logs of under four weeks are counted by day.
@@ -41,8 +47,8 @@ def activity(log: Log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        period (its first day), events, customers, purchases, unit (``week`` or ``day``); periods
-        without events count 0.
+        period (its first day), events, customers, new (seen for the first time), purchases, unit
+        (``week`` or ``day``); periods without events count 0.
 
     Raises
     ------
@@ -53,8 +59,11 @@ def activity(log: Log) -> pd.DataFrame:
     ends = events.aggregate(first=events.timestamp.min(), last=events.timestamp.max())
     first, last = ends.execute().iloc[0]
     weekly = last - first >= pd.Timedelta(weeks=4)
+    by_customer = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
+    events = events.mutate(new=(ibis.row_number().over(by_customer) == 0).cast("int64"))
     counted = events.group_by(period=events.timestamp.truncate("W" if weekly else "D")).agg(
         events=events.count(),
+        new=events.new.sum(),
         customers=events.customer_id.nunique(),
         purchases=events.purchase.cast("int64").sum(),
     )
@@ -71,32 +80,54 @@ def activity(log: Log) -> pd.DataFrame:
     return table.assign(unit="week" if weekly else "day")
 
 
-def thin_end(table: pd.DataFrame) -> pd.DataFrame:
-    """Find periods at the end in which hardly anything was recorded any more.
+def thin_end(table: pd.DataFrame, of: str = "events", longest: int = BEFORE) -> pd.DataFrame:
+    """Find periods at the end that hold too little for the log's own ups and downs.
 
-    The longest run of last periods of which each holds less than a fifth of the events that were
-    usual in up to 13 periods before it, and less than the poorest of these (so that a weekend is
-    not taken for an end); at least 30 events must be missing.
+    The longest run of last periods of which each holds less than the poorest of up to 13 before
+    them (so that a weekend is not taken for an end), and all of them so much less than the median
+    of these as lies three standard deviations below what such a step is in the year before: where
+    a log grows, falls or has seasons, its usual steps are up, down or wide. At least 30 events, or
+    new customers, must be missing.
 
     Parameters
     ----------
     table : DataFrame
         Of :func:`activity`.
+    of : str
+        The column to judge: events, or new.
+    longest : int
+        Periods; what lasts longer is a change rather than an end.
 
     Returns
     -------
     DataFrame
         One row, or none: begins (the first thin period), periods (how many there are),
-        events_before and events_since (medians per period), verdict (``lower``).
+        events_before and events_since (medians per period of what is judged), verdict (``lower``).
     """
-    events = table["events"].to_numpy()
-    for start in range(1, len(events)):
-        before, end = events[max(start - BEFORE, 0) : start], events[start:]
-        usual = np.median(before)
-        missing = usual * len(end) - end.sum()
-        if end.max() < min(THIN * usual, before.min()) and missing >= LEAST:
+    held = table[of].to_numpy()
+    for start in range(max(2 * FEWEST_ENDS, len(held) - longest), len(held)):
+        before, end = held[max(start - BEFORE, 0) : start], held[start:]
+        missing = np.median(before) * len(end) - end.sum()
+        if end.max() < before.min() and missing >= LEAST and _too_low(held, start):
             return _change(table, start, before, end)
     return pd.DataFrame(columns=_CHANGE)
+
+
+def _too_low(held: np.ndarray, start: int) -> bool:
+    """Say whether the step down at an end is beyond those between earlier periods."""
+    length = min(len(held) - start, FEWEST_ENDS)
+
+    def step(place: int, periods: int) -> float:
+        usual = np.median(held[max(place - BEFORE, 0) : place])
+        return np.log((held[place : place + periods].mean() + 0.5) / (usual + 0.5))
+
+    places = range(max(FEWEST_ENDS, start - YEAR), start - length + 1)
+    steps = [step(place, length) for place in places]
+    if len(steps) < FEWEST_ENDS:
+        return False
+    usual = np.median(held[max(start - BEFORE, 0) : start])
+    spread = max(np.std(steps, ddof=1), 1 / np.sqrt(length * (usual + 0.5)))
+    return step(start, len(held) - start) < np.mean(steps) - SIGMAS * spread
 
 
 def lasting_change(table: pd.DataFrame) -> pd.DataFrame:
@@ -205,6 +236,20 @@ def events_per_customer(log: Log) -> pd.DataFrame:
     table = counted.order_by("events").execute()
     table["share"] = table["customers"] / table["customers"].sum()
     return table.assign(share_up_to=table["share"].cumsum())
+
+
+def beginners(log: Log) -> pd.DataFrame:
+    """Count the customers, and those who were seen to begin.
+
+    Returns
+    -------
+    DataFrame
+        One row: customers, began, share, and of `cjlib.beginnings.run_in` begins and
+        returning_share; missing in a log that is not shown to begin in the middle of lives.
+    """
+    total, began = _customers(log), int(log.beginners.count().execute())
+    row = pd.DataFrame([{"customers": total, "began": began, "share": began / total}])
+    return row.join(log.run_in[["begins", "returning_share"]])
 
 
 def buyers(log: Log) -> pd.DataFrame:

@@ -138,7 +138,8 @@ class Report:
     def quality_line(self) -> None:
         """Display in one line how far the data can be trusted, and of when the report is."""
         sentence, row = trust_sentence(self.log.rows)
-        self.say(row, f"{sentence} {shared_sentences()['moment']}")
+        moment = shared_sentences()["moment_day" if self.log.whole_day else "moment"]
+        self.say(row, f"{sentence} {moment}")
 
     def left_out(self, **needs: str) -> None:
         """Display in one line what is left out and which column would bring it.
@@ -188,7 +189,7 @@ class Report:
     def _standing(self) -> dict:
         dataset = self.log.dataset
         return {
-            "as_of": self.log.as_of,
+            "as_of": self.log.day,
             "horizon": dataset.churn.horizon,
             "inactivity": dataset.journey.inactivity,
             "currency": self.wording.currency,

@@ -34,7 +34,8 @@ def next_purchase_counts(
     log : Log
     groups : mapping of str to float
         Name of a group to where it begins: at which of a customer's purchases (1 is the first), or
-        at which feeling (-1 to 1). ``{"first": 1, "later": 2}`` makes two groups of all purchases,
+        at which feeling (-1 to 1). ``{"first": 1, "later": 2}`` makes two groups of all purchases;
+        of customers who were not seen to begin (`Log.beginners`) all are later ones.
         ``{"bad": -1, "good or neutral": 0}`` two of all experiences.
     since : {"purchase", "experience"}
         What starts the clock. Purchases are `cjlib.journeys.purchase_days`. Experiences are events
@@ -52,12 +53,13 @@ def next_purchase_counts(
         Where the log knows no such purchase or experience.
     """
     if since == "purchase":
-        days = purchase_days(log.events)
+        began = log.beginners.mutate(earlier=0)
+        days = purchase_days(log.events).left_join(began, "customer_id")
         in_order = ibis.window(group_by="customer_id", order_by="day")
         spells = days.mutate(
             since=days.day,
             until=days.day.lead().over(in_order),
-            measure=ibis.row_number().over(in_order) + 1,
+            measure=ibis.row_number().over(in_order) + 1 + days.earlier.fill_null(1),
         )
     else:
         events = log.events

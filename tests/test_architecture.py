@@ -20,6 +20,7 @@ LAYERS = [
     {"dataset"},
     {"uncertainty"},
     {"journeys"},
+    {"beginnings"},
     {"reading"},
     {"log"},
     {"log_profile", "drafts"},

@@ -347,8 +347,11 @@ def test_rank_stability_tells_a_clear_order_from_a_tie():
 # --- paths of a log --------------------------------------------------------------------------
 
 
-def small_log(events, ends, smallest=1, before=("ad", "visit")):
-    """Build what `touch_paths` reads of a log; events: (customer, journey, minute, what, way)."""
+def small_log(events, ends, smallest=1, before=("ad", "visit"), cut=("nobody",)):
+    """Build what `touch_paths` reads of a log; events: (customer, journey, minute, what, way).
+
+    Customers in `cut` were not seen to begin.
+    """
     frame = pd.DataFrame(events, columns=["customer_id", "journey", "at", "touchpoint", "channel"])
     frame["timestamp"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(frame["at"], unit="min")
     frame["line"] = range(len(frame))
@@ -360,11 +363,21 @@ def small_log(events, ends, smallest=1, before=("ad", "visit")):
     journeys = pd.DataFrame(ends, columns=["customer_id", "journey", "end"])
     con = ibis.duckdb.connect()
     privacy = SimpleNamespace(smallest_group=smallest)
+    events = con.create_table("events", frame.drop(columns="at"))
     return SimpleNamespace(
-        events=con.create_table("events", frame.drop(columns="at")),
+        events=events,
+        beginners=events.filter(~events.customer_id.isin(cut)).select("customer_id").distinct(),
         journeys=con.create_table("journeys", journeys),
         dataset=SimpleNamespace(privacy=privacy),
     )
+
+
+def test_a_journey_that_may_have_begun_before_the_log_has_no_path():
+    events = [("a", 0, 0, "ad", "web"), ("a", 0, 1, "buy", "shop")]
+    events += [("a", 1, 9, "ad", "app"), ("a", 1, 10, "buy", "shop"), ("b", 0, 5, "buy", "shop")]
+    ends = [("a", 0, "lost"), ("a", 1, "lost"), ("b", 0, "lost")]
+    paths = paths_of(small_log(events, ends, cut=("a",)))
+    assert set(paths) == {("app", "shop"), ("shop",)}
 
 
 def paths_of(log, dimension="channel"):

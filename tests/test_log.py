@@ -89,10 +89,20 @@ def test_the_moment_is_the_last_time_that_is_not_in_the_future(shop):
 
 
 def test_a_declared_moment_cuts_the_future_which_is_no_dirt(shop):
-    log = open_log(shop, as_of="2024-05-02")
+    log = open_log(shop, as_of="2024-05-02 00:00")
     assert log.as_of == pd.Timestamp("2024-05-02")
+    assert not log.whole_day
     assert log.rows == {"read": 4, "kept": 1, "quarantined": 3, "duplicates": 0}
     assert log.journeys.execute()["end"].tolist() == ["open"]
+
+
+def test_a_day_means_its_end_on_the_clocks_of_the_log(shop):
+    shop.write_text(shop.read_text().replace("timezone: UTC", "timezone: America/Sao_Paulo"))
+    write(shop.parent, ["u1,2024-05-01 23:30,view", "u2,2024-05-02 00:30,view"])
+    log = open_log(shop, as_of="2024-05-01")
+    assert log.as_of == pd.Timestamp("2024-05-02 02:59:59.999999")
+    assert (str(log.day), log.whole_day) == ("2024-05-01", True)
+    assert log.events.customer_id.execute().tolist() == ["u1"]
 
 
 def test_past_the_limit_the_error_says_where_the_tables_are(shop):

@@ -49,6 +49,7 @@ def test_weeks_covered_in_part_are_left_out_and_empty_ones_count_zero(log):
     assert table["period"].max() == pd.Timestamp("2024-02-05")
     assert table["events"].tolist() == [3, 0, 1, 1, 0, 1]
     assert table["purchases"].tolist() == [1, 0, 0, 0, 0, 1]
+    assert table["new"].tolist() == [2, 0, 0, 0, 0, 1]
 
 
 def weeks(*events):
@@ -60,10 +61,10 @@ def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
     table = weeks(*[400, 380, 420, 410] * 5, 250, 20, 2, 4, 0)
     (found,) = log_profile.thin_end(table).to_dict("records")
     assert found == {
-        "begins": table["period"].iloc[21],
-        "periods": 4,
-        "events_before": 400,
-        "events_since": 3,
+        "begins": table["period"].iloc[20],
+        "periods": 5,
+        "events_before": 410,
+        "events_since": 4,
         "verdict": "lower",
     }
 
@@ -73,7 +74,8 @@ def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
     [
         [400] * 20,
         [400] * 20 + [0] + [400],  # an empty week that is not the last
-        [400] * 20 + [150] * 5,  # fewer, but recorded
+        [400, 150] * 12 + [140] * 2,  # no lower than its own steps
+        [400, 380] * 7 + [150, 160] * 10,  # too long for an end
         [80, 85, 90, 82, 81, 5, 4] * 3,  # days: what ends with a weekend
         [3, 2, 4, 3, 0],  # too few to tell
         [7],
@@ -82,6 +84,22 @@ def test_an_end_at_which_recording_stops_is_found_with_its_date_and_size():
 )
 def test_an_end_like_what_came_before_is_not_thin(events):
     assert log_profile.thin_end(weeks(*events)).empty
+
+
+def test_a_last_week_far_below_the_log_s_own_steps_is_thin_whatever_its_trend():
+    rng = np.random.default_rng(3)
+    level = 300 * np.exp(0.02 * np.arange(40)) * rng.lognormal(0, 0.1, 40)
+    table = weeks(*level.astype(int))
+    assert log_profile.thin_end(table).empty
+    table.loc[39, "events"] = int(0.38 * table["events"].iloc[38])
+    assert log_profile.thin_end(table)["periods"].tolist() == [1]
+
+
+def test_customers_who_stay_away_are_found_however_long_ago_it_began():
+    table = weeks(*[500] * 78).assign(new=[2000, 1900, 2100] * 4 + [0] * 66)
+    assert log_profile.thin_end(table).empty
+    found = log_profile.thin_end(table, "new", longest=len(table))
+    assert (found["periods"].item(), found["events_since"].item()) == (66, 0)
 
 
 def test_a_level_that_drops_or_rises_for_good_is_found_where_it_does():

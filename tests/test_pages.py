@@ -126,6 +126,7 @@ def manifest():
         "run_id": "r1",
         "title": EVIL,
         "as_of": "2024-05-01T00:00:00",
+        "day": "2024-05-01",
         "started": "2024-05-02T00:00:00+00:00",
         "finished": "2024-05-02T00:00:09+00:00",
         "parameters": {"word": EVIL},

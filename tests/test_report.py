@@ -31,6 +31,8 @@ def fake_log(customer_ids="keep", columns=("value",)):
     return SimpleNamespace(
         rows={"read": 1000, "kept": 970, "quarantined": 20, "duplicates": 10},
         as_of=pd.Timestamp("2024-03-01"),
+        day=dt.date(2024, 3, 1),
+        whole_day=False,
         has=lambda column: column in columns,
         label=str,
         dataset=SimpleNamespace(

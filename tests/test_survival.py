@@ -24,9 +24,10 @@ SILENCE = pd.Timedelta(days=10)
 FEELINGS = {"good or neutral": 0, "bad": -1}
 
 
-def log_of(rows):
-    """Rows of customer, day of 2025, stage, whether a purchase, feeling."""
+def log_of(rows, begin=0):
+    """Rows of customer, day of 2025, stage, whether a purchase, feeling; when customers begin."""
     frame = pd.DataFrame(rows, columns=["customer_id", "day", "stage", "purchase", "sentiment"])
+    frame["first"] = frame.groupby("customer_id")["day"].transform("min")
     frame["timestamp"] = pd.Timestamp("2025-01-01") + pd.to_timedelta(frame.pop("day"), unit="D")
     frame["timestamp"] = frame["timestamp"].astype("datetime64[us]")
     frame["sentiment"] = frame["sentiment"].astype(float)
@@ -38,6 +39,7 @@ def log_of(rows):
     return SimpleNamespace(
         events=events,
         visits=journeys.stage_visits(events, AS_OF, SILENCE).cache(),
+        beginners=events.filter(events.first >= begin).select("customer_id").distinct(),
         as_of=AS_OF,
         dataset=SimpleNamespace(journey=SimpleNamespace(inactivity=SILENCE)),
     )
@@ -173,6 +175,16 @@ def test_gaps_between_days_with_purchases_are_counted_by_their_number():
     }
     groups = next_purchase_counts(log, {"later": 2, "first": 1})["group"]
     assert list(dict.fromkeys(groups)) == ["later", "first"]
+
+
+def test_of_customers_not_seen_to_begin_every_purchase_is_a_later_one():
+    log = log_of([bought("a", 0), bought("a", 40), bought("b", 20), bought("b", 30)], begin=10)
+    assert found(next_purchase_counts(log, {"first": 1, "later": 2})) == {
+        ("later", "purchase", 40): 1,
+        ("later", "open", 324): 1,
+        ("first", "purchase", 10): 1,
+        ("later", "open", 334): 1,
+    }
 
 
 def test_the_clock_of_an_experience_starts_when_it_happens():

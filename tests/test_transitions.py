@@ -17,8 +17,11 @@ ROLES = {"look": "before", "buy": "purchase", "bill": "purchase"}
 STAGES = SimpleNamespace(before=["look"], purchase=["buy"], after=["use"])
 
 
-def small_log(rows, customers=None, smallest=1):
-    """Build a log; rows as (customer, days before AS_OF, stage, channel)."""
+def small_log(rows, customers=None, smallest=1, cut=("nobody",)):
+    """Build a log; rows as (customer, days before AS_OF, stage, channel).
+
+    Customers in `cut` were not seen to begin.
+    """
     frame = pd.DataFrame(rows, columns=["customer_id", "ago", "stage", "channel"])
     frame["timestamp"] = AS_OF - pd.to_timedelta(frame.pop("ago"), unit="D")
     frame = frame.sort_values("timestamp", kind="stable", ignore_index=True)
@@ -34,6 +37,7 @@ def small_log(rows, customers=None, smallest=1):
     events = journeys.with_journeys(con.create_table("events", frame), SILENCE).cache()
     return SimpleNamespace(
         events=events,
+        beginners=events.filter(~events.customer_id.isin(cut)).select("customer_id").distinct(),
         visits=journeys.stage_visits(events, AS_OF, SILENCE).cache(),
         customers=None if customers is None else con.create_table("customers", customers),
         as_of=AS_OF,
@@ -60,6 +64,12 @@ def test_segments_use_the_very_first_event_alone():
     found = segments_known_at_first(small_log(LOG), "first_channel").to_pandas()
     # b's first event has no channel: what came later is not put in its place
     assert found.set_index("customer_id")["segment"].to_dict() == {"a": "web", "c": "mail"}
+
+
+def test_of_customers_not_seen_to_begin_the_first_channel_is_not_known():
+    log = small_log([*LOG, ("d", 50, "look", "web")], cut=("a",))
+    found = segments_known_at_first(log, "first_channel").to_pandas()
+    assert found.set_index("customer_id")["segment"].to_dict() == {"c": "mail", "d": "web"}
 
 
 def test_segments_by_an_attribute_and_by_nothing_known():

@@ -24,7 +24,9 @@ def touch_paths(log) -> pd.DataFrame:
     null path when the journey was lost, and left out when it is open: its outcome is not known yet.
     The purchase event brings its own channel as the last touch; as a touchpoint it is the outcome
     itself, hence no touch. Levels met, or met before a purchase, by fewer customers than may be
-    shown are one, ``(other)``, and no touch where these are too few even together.
+    shown are one, ``(other)``, and no touch where these are too few even together. The journey in
+    which a customer was met who was not seen to begin (`Log.beginners`) may lack its first touches
+    and is left out.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def touch_paths(log) -> pd.DataFrame:
 def _paths(log, dimension: str, smallest: int) -> Table:
     """Return the paths of one dimension."""
     events = log.events.mutate(purchase=log.events.purchase.fill_null(False))
+    began = events.customer_id.isin(log.beginners.customer_id)
+    events = events.filter(began | (events.journey > 0))
     level = events.channel
     if dimension == "touchpoint":
         level = events.purchase.ifelse(ibis.null(str), events.touchpoint.nullif(""))

@@ -120,7 +120,8 @@ def segments_known_at_first(log, segment_by: str) -> ir.Table | None:
     ----------
     log : Log
     segment_by : str
-        As in `transitions`.
+        As in `transitions`. Only of customers who were seen to begin (`Log.beginners`) is the first
+        event known.
 
     Returns
     -------
@@ -139,7 +140,8 @@ def segments_known_at_first(log, segment_by: str) -> ir.Table | None:
     attributes = [column for column in known if column not in ("customer_id", "bucket")]
     if segment_by.startswith("first_") and name in FIRST:
         in_order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
-        first = log.events.mutate(place=ibis.row_number().over(in_order))
+        first = log.events.semi_join(log.beginners, "customer_id")
+        first = first.mutate(place=ibis.row_number().over(in_order))
         first = first.filter((first.place == 0) & first[name].notnull())
         found = first.select("customer_id", segment=first[name])
     elif segment_by in attributes:

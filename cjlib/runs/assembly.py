@@ -113,7 +113,7 @@ def complete(
         if not (folder / "tables" / f"{table}.parquet").exists():
             write_table(pd.DataFrame(columns=TABLES[table]), folder / "tables", table)
     pages = [describe(name, notebook) for name, notebook in notebooks.items()]
-    facts = {"dataset": log.dataset.title, "as_of": figure("date", log.as_of), "run_id": run_id}
+    facts = {"dataset": log.dataset.title, "as_of": figure("date", log.day), "run_id": run_id}
     for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
         content = to_html(notebooks[page.name], page, {**facts, "previous": before, "next": after})
         (folder / page.file).write_text(content, encoding="utf-8")
@@ -202,6 +202,7 @@ def _manifest(
         "dataset": log.dataset.name,
         "title": log.dataset.title,
         "as_of": log.as_of.isoformat(),
+        "day": log.day.isoformat(),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "parameters": plan.given,

@@ -35,7 +35,7 @@ def index_html(
     pages, cards = list(pages), [_card(finding, currency) for finding in findings]
     groups = [(page, [card for card in cards if card["page"] == page.file]) for page in pages]
     started, finished = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
-    as_of = datetime.fromisoformat(manifest["as_of"])
+    as_of = datetime.fromisoformat(manifest["day"])
     trust, values = trust_sentence(manifest["rows"])
     return _template("index.html.j2").render(
         manifest=manifest,

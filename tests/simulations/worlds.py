@@ -53,6 +53,8 @@ class World:
     born_before: int = 0  # days before the log begins in which customers may have begun as well
     growth: float = 0.0  # arrivals at the end of the log, as a logarithm over those at the begin
     season: float = 0.0  # share by which arrivals rise and fall within a year
+    season_from: int = 0  # day of the year on which the log begins
+    launch: float = 0.0  # customers who begin in the first three weeks, over all others
     activity: float = 1.0  # shape of the gamma law of activity; infinite: all alike
     journeys: float = 3.0  # a year and customer, on average
     staying: float = math.inf  # days until a customer leaves for ever, on average
@@ -67,8 +69,11 @@ class World:
     change: tuple[float, str, float] | None = None  # from this day on, added to a stage's loss
 
 
-def rows_of(world: World) -> pd.DataFrame:
-    """Return the events of a world: customer_id, timestamp, touchpoint, channel, value."""
+def rows_of(world: World, since: float = 0) -> pd.DataFrame:
+    """Return the events of a world: customer_id, timestamp, touchpoint, channel, value.
+
+    With `since` below 0 also what happened before the log begins.
+    """
     rng = np.random.default_rng(world.seed)
     number = world.customers
     if math.isinf(world.activity):
@@ -85,7 +90,7 @@ def rows_of(world: World) -> pd.DataFrame:
     ]
     rows = [row for part in parts for row in part]
     table = pd.DataFrame(rows, columns=["customer_id", "day", "touchpoint"])
-    table = table[table["day"].between(0, world.days, inclusive="left")]
+    table = table[table["day"].between(since, world.days, inclusive="left")]
     table["timestamp"] = (BEGIN + pd.to_timedelta(table.pop("day"), unit="D")).dt.floor("s")
     weights = _zipf(len(CHANNELS))
     table["channel"] = np.array(CHANNELS)[rng.choice(len(CHANNELS), len(table), p=weights)]
@@ -99,7 +104,8 @@ def births(world: World, rng: np.random.Generator) -> np.ndarray:
     """Draw days at which customers begin, growing and with a season."""
     days = np.arange(-world.born_before, world.days)
     weight = np.exp(world.growth * days / world.days)
-    weight *= 1 + world.season * np.sin(2 * np.pi * days / 365)
+    weight *= 1 + world.season * np.sin(2 * np.pi * (days + world.season_from) / 365)
+    weight[(days >= 0) & (days < 21)] += world.launch * weight.sum() / 21
     return rng.choice(days, world.customers, p=weight / weight.sum()) + rng.random(world.customers)
 
 
