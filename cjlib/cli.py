@@ -23,6 +23,8 @@ from cjlib.runs.execution import Progress
 
 # What a command needs is imported when it runs, so that help comes at once.
 
+MARKS = 30  # lines marked CHECK that `cj new` prints
+
 _SOURCE = click.option("--source", default="", help="Read this path, not the dataset file's.")
 _AS_OF = click.option("--as-of", default="", help="Moment of the report: the end of YYYY-MM-DD.")
 
@@ -67,6 +69,7 @@ def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> N
     request = Request(dataset, only=chosen, parameters=parameters, **options)
     with watch() as progress:
         published = run(request, progress)
+    _say_marks(dataset)
     if not published.latest:
         why = "holds only some notebooks" if chosen else "is of an earlier moment"
         click.echo(f"`latest` stays where it is: this report {why}.", err=True)
@@ -82,6 +85,7 @@ def check(dataset: str, source: str, as_of: str) -> None:
 
     Ends with 3 when more rows break a rule than the dataset file allows.
     """
+    from cjlib.drafts.draft import touchpoint_lines
     from cjlib.forms import Wording, plain_table, table_texts
     from cjlib.log import open_log
 
@@ -95,33 +99,66 @@ def check(dataset: str, source: str, as_of: str) -> None:
         click.echo(plain_table(table_texts(found.quality, Wording()), "", ""))
         if found.rows["quarantined"]:
             click.echo(f"The quarantined rows, as read: {found.folder / 'quarantine.parquet'}")
+        if len(found.unmapped):
+            click.echo("On no stage yet; to be pasted under touchpoints, each with its stage:")
+            click.echo("\n".join(touchpoint_lines(found.unmapped)))
+        if "left_out" in found.rows:
+            click.echo(f"Not read, as `only` says: {found.rows['left_out']:,} rows.")
+        if "events" in found.rows:
+            click.echo(f"The rows kept are lines of {found.rows['events']:,} events.")
+    _say_marks(dataset)
     if broken:
         raise broken
 
 
 @cli.command()
-@click.argument("log", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Dataset file to write [data/LOG.yml].",
-)
-def new(log: Path, out: Path | None) -> None:
-    """Draft a dataset file from LOG, a CSV or Parquet file, marking what it is unsure of."""
-    from cjlib.drafts.draft import dataset_name, draft_dataset, unsure
+@click.argument("log")
+@click.option("--out", default="", help="Dataset file to write [data/LOG.yml].")
+@click.option("--customer", "customer_id", metavar="COLUMN", help="The customers' column.")
+@click.option("--time", "timestamp", metavar="COLUMN", help="The column of times.")
+@click.option("--touchpoint", metavar="COLUMN", help="The column of what happened.")
+@click.option("--value", metavar="COLUMN", help="The column of money.")
+def new(log: str, out: str, **columns: str | None) -> None:
+    """Draft a dataset file from LOG, marking what it is unsure of.
+
+    LOG is a file (CSV, Excel, JSON, Parquet, or one SELECT in a .sql) or a folder of tables. A
+    draft that nobody has edited is drafted again.
+    """
+    from cjlib.drafts.draft import dataset_name, draft_dataset, is_untouched, unsure
+    from cjlib.drafts.joins import draft_query
+    from cjlib.paths import user_path
     from cjlib.runs.plan import find_project
 
-    out = out or find_project() / "data" / f"{dataset_name(log)}.yml"
-    if out.exists():
+    log = user_path(log)
+    out = user_path(out or find_project() / "data" / f"{dataset_name(log)}.yml").absolute()
+    if out.is_dir():
+        raise ParameterError(f"{_short(out)} is a folder; name the file to write with --out FILE.")
+    if out.exists() and not is_untouched(out.read_text(encoding="utf-8", errors="replace")):
         raise ParameterError(f"{_short(out)} is there already; write elsewhere with --out FILE.")
+    fixed = {meaning: name for meaning, name in columns.items() if name}
+    written = [out]
     with watch() as progress:
-        draft = draft_dataset(log, out.absolute(), progress.step)
+        if log.is_dir():
+            query = out.with_suffix(".sql")
+            if query.exists() and not out.exists():
+                raise ParameterError(f"{_short(query)} is there already; choose another --out.")
+            progress.step("finding the keys of the tables")
+            text = draft_query(log, fixed)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            query.write_text(text, encoding="utf-8")
+            written.append(query)
+            draft = draft_dataset(query, out, progress.step, tables=log)
+        else:
+            draft = draft_dataset(log, out, progress.step, fixed)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(draft, encoding="utf-8")
-    click.echo(_short(out))
-    click.echo(f"Settle {len(unsure(draft))} lines marked # CHECK in it:", err=True)
-    for line in unsure(draft):
+    click.echo("\n".join(map(_short, written)))
+    marks = unsure(draft)
+    click.echo(f"Settle {len(marks)} lines marked # CHECK in it:", err=True)
+    for line in marks[:MARKS]:
         click.echo(f"  {line}", err=True)
+    if len(marks) > MARKS:
+        click.echo(f"  and {len(marks) - MARKS} more", err=True)
     click.echo(f"Then: cj check {_short(out)}", err=True)
 
 
@@ -139,6 +176,17 @@ def list_datasets() -> None:
             click.echo(f"{name:<{width}}  {load_dataset(path).title}")
         except CjlibError as error:
             click.echo(f"{name:<{width}}  not valid: {error}")
+
+
+def _say_marks(dataset: str) -> None:
+    """Say how many lines of a dataset file are still to be settled."""
+    from cjlib.dataset import dataset_path
+    from cjlib.drafts.draft import unsure
+
+    path = dataset_path(dataset)
+    if marks := len(unsure(path.read_text(encoding="utf-8"))):
+        lines = "line is" if marks == 1 else "lines are"
+        click.echo(f"{marks} {lines} still marked # CHECK in {_short(path)}.", err=True)
 
 
 def watch() -> contextlib.closing[Progress]:

@@ -4,7 +4,9 @@
 """
 
 import datetime as dt
+import io
 import re
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,8 +30,11 @@ from cjlib.timestamps import EPOCHS, compile_format
 def _duration(value: Any) -> dt.timedelta:
     try:
         text = re.sub(r"\bweeks?\b", "W", str(value))  # pandas knows weeks by this letter alone
-        duration = pd.Timedelta(text).to_pytimedelta()
-    except ValueError:
+        duration = pd.Timedelta(text)
+        if pd.isna(duration):
+            raise ValueError
+        duration = duration.to_pytimedelta()
+    except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is no length of time; write for example '30 days'") from None
     if duration <= dt.timedelta(0):
         raise ValueError(f"{value!r} must be longer than nothing; write for example '30 days'")
@@ -50,7 +55,9 @@ def _share(value: Any) -> float:
 def _moment(value: Any) -> dt.datetime:
     try:
         moment = pd.Timestamp(str(value))
-    except ValueError:
+        if pd.isna(moment):
+            raise ValueError
+    except (ValueError, OverflowError):
         raise ValueError(f"{value!r} is no date; write for example 2024-12-31") from None
     if moment.tz is not None:
         moment = moment.tz_convert("UTC").tz_localize(None)
@@ -71,6 +78,11 @@ def _end_of_day(value: Any, timezone: str | None) -> Any:
 def _shorthand(value: Any) -> Any:
     """Let ``value: amount`` stand for ``value: {column: amount}``."""
     return {"column": value} if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> Any:
+    """Let ``lifecycle: [a, b]`` stand for ``lifecycle: {texts: [a, b]}``."""
+    return value if isinstance(value, dict) else {"texts": value}
 
 
 def _one_or_more(value: Any) -> Any:
@@ -114,23 +126,40 @@ class TimestampColumn(_Section):
 
 
 class TouchpointColumn(_Section):
-    """Where an event's touchpoint stands, or the one touchpoint that every row is."""
+    """Where an event's touchpoint stands, or the one touchpoint that every row is.
+
+    ``refund`` is what a row or order of the one touchpoint is when it is worth less than nothing.
+    """
 
     column: str | None = None
     value: str | None = None
+    refund: str | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TouchpointColumn":
         if (self.column is None) == (self.value is None):
             raise ValueError("write either {column: NAME} or {value: TOUCHPOINT}")
+        if self.refund is not None and self.value is None:
+            raise ValueError("refund goes with {value: TOUCHPOINT}; a column says it by itself")
         return self
 
 
 class ValueColumn(_Section):
-    """Where an event's value stands, and its decimal mark."""
+    """Where an event's value stands, or the two columns whose product it is; its decimal mark.
 
-    column: str
+    The value of the touchpoints in ``refunds`` counts as negative, whatever its sign.
+    """
+
+    column: str | None = None
+    product: tuple[str, str] | None = None
     decimal: Literal[".", ","] = "."
+    refunds: Names = []
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ValueColumn":
+        if (self.column is None) == (self.product is None):
+            raise ValueError("write either {column: NAME} or {product: [QUANTITY, PRICE]}")
+        return self
 
 
 class SentimentColumn(_Section):
@@ -144,7 +173,7 @@ class SentimentColumn(_Section):
     def _one_of_both(self) -> "SentimentColumn":
         if (self.scale is None) == (self.labels is None):
             raise ValueError("write either scale: [1, 5] or labels: {bad: -1, good: 1}")
-        if self.scale and self.scale[0] >= self.scale[1]:
+        if self.scale and not -inf < self.scale[0] < self.scale[1] < inf:
             raise ValueError("a scale goes from its worst to its best number, as in [1, 5]")
         if self.labels and not all(-1 <= feeling <= 1 for feeling in self.labels.values()):
             raise ValueError("labels take feelings from -1 (worst) to 1 (best)")
@@ -161,13 +190,29 @@ class Columns(_Section):
     value: Annotated[ValueColumn, BeforeValidator(_shorthand)] | None = None
     sentiment: SentimentColumn | None = None
     event_id: str | None = None
+    order_id: str | None = None
 
     @property
     def sources(self) -> dict[str, str]:
-        """The source's column for each declared field."""
+        """The source's column for each declared field; a product has one for each factor."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         names = {key: getattr(field, "column", field) for key, field in fields.items()}
+        if self.value and self.value.product:
+            names |= dict(zip(("value", "value.product"), self.value.product, strict=True))
         return {key: column for key, column in names.items() if isinstance(column, str)}
+
+
+class Wanted(_Section):
+    """The texts of a column whose rows belong to the log, or those whose rows do not."""
+
+    texts: Names = []
+    without: Names = []
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Wanted":
+        if bool(self.texts) == bool(self.without):
+            raise ValueError("write the texts to keep, or {without: [texts to leave out]}")
+        return self
 
 
 class Touchpoint(_Section):
@@ -227,6 +272,7 @@ class Dataset(_Section):
 
     Besides the keys of the file it knows ``path``, where the file stands, ``folder``, where a
     relative source is looked for, and ``stages``, the stage model that ``stage_model`` names.
+    ``tables`` is the folder in which the query of a ``.sql`` source finds its tables.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -236,6 +282,8 @@ class Dataset(_Section):
     delimiter: str = ","
     encoding: str = "utf-8"
     header: list[str] | None = None
+    tables: str = ""
+    only: dict[str, Annotated[Wanted, BeforeValidator(_texts)]] = {}
     columns: Columns
     currency: str = ""
     language: Literal["en", "es", "ca"] = "en"
@@ -270,8 +318,9 @@ class Dataset(_Section):
     @classmethod
     def _encoding(cls, encoding: str) -> str:
         try:
-            b"".decode(encoding)
-        except LookupError:
+            sample = io.BytesIO("a".encode(encoding))
+            io.TextIOWrapper(sample, encoding, errors="surrogateescape").read()
+        except (LookupError, ValueError, TypeError):
             raise ValueError(f"{encoding!r} is no encoding; write utf-8 or cp1252") from None
         return encoding
 
@@ -301,7 +350,13 @@ class Dataset(_Section):
                 f"quality.unmapped: {self.quality.unmapped!r}; write quarantine, or the stage that"
                 f" every other touchpoint is on ({', '.join(stages)})"
             )
-        constant = self.columns.touchpoint.value
-        if constant is not None and constant not in self.touchpoints:
-            raise ValueError(f"columns.touchpoint.value: {constant!r} is not under touchpoints")
+        constant = self.columns.touchpoint
+        named = [("touchpoint.value", constant.value), ("touchpoint.refund", constant.refund)]
+        named += [("value.refunds", name) for name in getattr(self.columns.value, "refunds", [])]
+        for key, name in named:
+            if name is not None and name not in self.touchpoints:
+                hint = did_you_mean(name, self.touchpoints)
+                raise ValueError(f"columns.{key}: {name!r} is not under touchpoints{hint}")
+        if constant.refund and not self.columns.value:
+            raise ValueError("columns.touchpoint.refund: needs columns.value to be told by")
         return self

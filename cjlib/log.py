@@ -20,21 +20,16 @@ from filelock import FileLock
 from ibis.backends import BaseBackend
 
 from cjlib import beginnings, journeys
-from cjlib.dataset import connect, load_dataset
+from cjlib.dataset import connect, load_dataset, stored
 from cjlib.dataset_file import Dataset
 from cjlib.errors import ContractError
+from cjlib.paths import literal
 from cjlib.reading import events
-from cjlib.reading.sources import (
-    attributes_file,
-    fingerprint,
-    read_attributes,
-    read_source,
-    source_files,
-    table_fingerprint,
-)
+from cjlib.reading.attributes import attributes_file, read_attributes
+from cjlib.reading.sources import fingerprint, read_source, source_files, table_fingerprint
 from cjlib.stages import StageModel
 
-FORM = 3
+FORM = 4
 """Raised when the tables of a prepared log change their form, so that older ones are not read."""
 
 LOCK = ".lock"
@@ -62,7 +57,10 @@ class Log:
         rule, rows, share, meaning.
     rows : dict
         Rows ``read``, ``kept``, ``quarantined``, ``duplicates``; the last three add up to the
-        first.
+        first. With ``only``, also ``left_out``: rows that it does not let in, which count as not
+        read; with ``order_id``, also ``events``: what the rows kept, lines of orders, were made.
+    unmapped : DataFrame
+        touchpoint, rows: those of the rows quarantined as ``unmapped_touchpoint``.
     sources : list of dict
         name, sha256 and rows of what was read.
     """
@@ -74,6 +72,7 @@ class Log:
     quality: pd.DataFrame
     rows: dict[str, int]
     sources: list[dict]
+    unmapped: pd.DataFrame
 
     @property
     def stages(self) -> StageModel:
@@ -118,7 +117,7 @@ class Log:
         return first.select("customer_id")
 
     def _table(self, part: str) -> ir.Table:
-        return self.con.read_parquet(str(self.folder / f"{part}.parquet"), table_name=part)
+        return self.con.read_parquet(literal(self.folder / f"{part}.parquet"), table_name=part)
 
     @cached_property
     def events(self) -> ir.Table:
@@ -208,14 +207,16 @@ def open_log(
             _prepare(con, described, folder, progress)
     facts = json.loads((folder / "log.json").read_text(encoding="utf-8"))
     quality = pd.DataFrame(facts["quality"])
+    unmapped = pd.DataFrame(facts["unmapped"])
     try:
-        _check_limit(described, quality, folder)
+        _check_limit(described, quality, folder, unmapped)
     except ContractError:
         os.close(use)
         raise
-    rows = row_counts(quality)
-    sources[0]["rows"] = rows["read"]
-    log = Log(described, pd.Timestamp(facts["as_of"]), folder, con, quality, rows, sources)
+    rows = row_counts(quality) | facts["rows"]
+    sources[0]["rows"] = rows["read"] + rows.get("left_out", 0)
+    as_of = pd.Timestamp(facts["as_of"])
+    log = Log(described, as_of, folder, con, quality, rows, sources, unmapped)
     weakref.finalize(log, os.close, use)
     return log
 
@@ -248,7 +249,9 @@ def _prepare(
         quality = events.quality_table(rows)
         stored(con, events.quarantine(raw, rows), scratch / "quarantine.parquet")
         progress("finding journeys and stage visits")
-        kept = rows.filter(rows.rule.isnull()).drop("rule", "content").rename(line="_row")
+        events.refuse_lines(raw, rows, dataset)
+        kept = rows.filter(rows.rule.isnull()).drop("rule", "content")
+        kept = events.one_per_order(kept, dataset).rename(line="_row")
         kept = journeys.with_buckets(kept)
         kept = journeys.with_journeys(kept, dataset.journey.inactivity)
         kept = stored(con, kept, scratch / "events.parquet")
@@ -256,10 +259,20 @@ def _prepare(
         visits = stored(con, visits, scratch / "visits.parquet")
         stored(con, journeys.journey_table(visits), scratch / "journeys.parquet")
         if dataset.customers is not None:
-            read_attributes(con, dataset).to_parquet(str(scratch / "customers.parquet"))
-        shutil.rmtree(aside)
-        facts = {"as_of": as_of.isoformat(), "quality": quality.to_dict("list")}
+            stored(con, read_attributes(con, dataset), scratch / "customers.parquet")
+        beside = {}
+        if dataset.only:
+            beside["left_out"] = int(raw.count().execute() - quality["rows"].iloc[0])
+        if dataset.columns.order_id:
+            beside["events"] = int(kept.count().execute())
+        facts = {
+            "as_of": as_of.isoformat(),
+            "quality": quality.to_dict("list"),
+            "rows": beside,
+            "unmapped": events.unmapped(rows).to_dict("list"),
+        }
         (scratch / "log.json").write_text(json.dumps(facts), encoding="utf-8")
+        shutil.rmtree(aside)
         if not folder.exists():
             scratch.rename(folder)
     finally:
@@ -294,12 +307,6 @@ def judged_rows(
     return events.judged(rows, repeated), as_of
 
 
-def stored(con: BaseBackend, table: ir.Table, path: Path) -> ir.Table:
-    """Write a table and return it as read back, so that nothing is computed twice."""
-    table.to_parquet(str(path))
-    return con.read_parquet(str(path))
-
-
 def _as_of(rows: ir.Table, dataset: Dataset) -> pd.Timestamp:
     if dataset.as_of is not None:
         return pd.Timestamp(dataset.as_of)
@@ -323,7 +330,9 @@ def dirt(quality: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     return broken if dataset.as_of is None else broken[broken["rule"] != "time_after_as_of"]
 
 
-def _check_limit(dataset: Dataset, quality: pd.DataFrame, folder: Path) -> None:
+def _check_limit(
+    dataset: Dataset, quality: pd.DataFrame, folder: Path, unmapped: pd.DataFrame
+) -> None:
     """Stop where more rows broke a rule than the dataset file allows, or none is left."""
     rows = row_counts(quality)
     share = dirt(quality, dataset)["rows"].sum() / max(rows["read"], 1)
@@ -343,6 +352,7 @@ def _check_limit(dataset: Dataset, quality: pd.DataFrame, folder: Path) -> None:
     )
     error = ContractError(f"{dataset.name}: {what}.\n{worst}")
     error.quality, error.folder, error.rows = quality, folder, rows
+    error.unmapped = unmapped
     raise error
 
 

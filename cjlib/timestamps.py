@@ -20,6 +20,8 @@ ISO = "ISO 8601"
 
 EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000}
 
+YEAR_10000 = 253_402_300_800  # seconds since 1970; what is later, no engine can hold
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FIELDS = {
     "Y": r"(\d{4})",
@@ -108,6 +110,7 @@ def local_time(text: ir.StringValue, form: str) -> ir.TimestampValue:
     if form in EPOCHS:
         number = text.re_extract(r"^(\d{1,14}(?:\.\d+)?)$", 1)
         seconds = number.try_cast("float64") / EPOCHS[form]
+        seconds = (seconds < YEAR_10000).ifelse(seconds, ibis.null("float64"))
         return seconds.floor().cast("int64").as_timestamp("s")
     if form == ISO:
         date, clock = (text.re_extract(ISO_PATTERN, group) for group in (1, 2))

@@ -1,5 +1,7 @@
 """YAML files read and checked: every error names the file, the key and what to write."""
 
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,6 +9,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cjlib.errors import ParameterError, did_you_mean
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,13 +20,27 @@ class _Strings(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - PyYAML's own way
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):  # a few nested ones fill any memory
+            raise _problem("an alias (*name); write its content out", self.peek_event())
+        return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        text = super().construct_scalar(node)
+        if _NO_TEXT.search(text):
+            raise _problem("a character that is no text (NUL or half of a pair)", node)
+        return text
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            problem = f"{twice[0]!r} stands twice"
-            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, times in keys.items():
+            if times > 1:
+                raise _problem(f"{key!r} stands twice", node)
         return super().construct_mapping(node, deep)
+
+
+def _problem(what: str, where: yaml.Node | yaml.Event) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(problem=what, problem_mark=where.start_mark)
 
 
 def read_yaml(path: Path) -> dict:

@@ -13,7 +13,7 @@ import cjlib
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
     {"errors", "forms", "timestamps"},
-    {"yaml_files", "groups"},
+    {"yaml_files", "groups", "paths"},
     {"answers"},
     {"stages"},
     {"dataset_file"},

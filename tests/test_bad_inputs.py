@@ -9,7 +9,7 @@ from cjlib.cli import main
 from cjlib.dataset import load_dataset
 from cjlib.errors import CjlibError
 from cjlib.log import Log, open_log
-from cjlib.reading.sources import _csv_to_parquet
+from cjlib.reading.sources import _text_to_parquet
 from tests.mutations import DATASET, HEADER, count_records, mutated, packed
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -71,7 +71,7 @@ def test_thousands_of_damaged_files_are_read_whole_or_refused(tmp_path, dataset)
     for seed in range(FILES):
         path, data = write_mutated(tmp_path, seed)
         try:
-            _csv_to_parquet([path], described, tmp_path / "raw.parquet", lambda rows: None)
+            _text_to_parquet([path], described, tmp_path / "raw.parquet", lambda rows: None)
         except CjlibError as error:
             assert_clear(error)
             refused += 1
@@ -114,7 +114,7 @@ def bad_paths(folder):
         "sound.csv": (sound.encode(), 0),
         "empty.csv": (b"", 3),
         "header.csv": (HEADER.encode() + b"\n", 3),
-        "other.csv": (b"a,b\n1,2\n", 3),
+        "other.csv": (b"a,b\n1,2\n", 2),
         "noise.csv": (bytes(range(256)) * 9, 3),
         "torn.csv.gz": (packed(sound.encode(), 0)[:20], 3),
         "text.csv.gz": (sound.encode(), 3),

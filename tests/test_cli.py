@@ -99,6 +99,15 @@ def test_new_writes_a_draft_that_check_reads_and_never_overwrites(project, monke
     assert code == 0, err
     assert out.strip() == "data/mine.yml"
     assert "cj check data/mine.yml" in err
+    code, _, err = run(
+        monkeypatch, capsys, "new", log, "--out", "data/mine.yml", "--customer", "nobody"
+    )
+    assert code == 2
+    assert "no column 'nobody'" in err
+    code, _, err = run(monkeypatch, capsys, "new", log, "--out", "data/mine.yml")
+    assert code == 0, err  # nobody has edited it
+    mine = project / "data/mine.yml"
+    mine.write_text(mine.read_text().replace("title:", "title: My", 1))
     code, _, err = run(monkeypatch, capsys, "new", log, "--out", "data/mine.yml")
     assert code == 2
     assert "there already" in err

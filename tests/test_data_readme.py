@@ -17,11 +17,11 @@ BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 DATASETS = [block for block in BLOCKS if "source:" in block]
 
 
-def test_page_shows_a_small_an_order_only_and_a_full_dataset_file():
-    assert len(DATASETS) == 3
+def test_page_shows_a_small_an_order_only_an_order_line_and_a_full_dataset_file():
+    assert len(DATASETS) == 4
 
 
-@pytest.mark.parametrize("block", DATASETS, ids=["small", "orders", "full"])
+@pytest.mark.parametrize("block", DATASETS, ids=["small", "orders", "lines", "full"])
 def test_every_dataset_file_on_the_page_is_valid(tmp_path, block):
     (tmp_path / "own.yml").write_text(block, encoding="utf-8")
     assert load_dataset(tmp_path / "own.yml").name

@@ -69,7 +69,7 @@ BROKEN = {
 
 
 def test_there_is_a_row_for_every_rule():
-    assert list(BROKEN) == list(RULES)
+    assert list(BROKEN) == [rule for rule in RULES if rule != "bad_json"]  # no rule of text
 
 
 def test_every_rule_names_its_row_with_its_line_and_the_counts_add_up(shop):
@@ -80,7 +80,7 @@ def test_every_rule_names_its_row_with_its_line_and_the_counts_add_up(shop):
     }
     assert log.rows == {"read": 18, "kept": 1, "quarantined": 16, "duplicates": 1}
     counts = log.quality.set_index("rule")["rows"]
-    assert counts.to_dict() == {"read": 18, "kept": 1, "duplicate": 1} | dict.fromkeys(RULES, 1)
+    assert counts.to_dict() == {"read": 18, "kept": 1, "duplicate": 1} | dict.fromkeys(BROKEN, 1)
     assert log.quality["share"].tolist() == pytest.approx((log.quality["rows"] / 18).tolist())
     assert kept(log, "event_id")["event_id"].tolist() == ["e0"]
     # and the quarantine shows the rows as they were read

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
+import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
 from cjlib.dataset_file import Columns, Quality
 from cjlib.drafts.names import columns_by_name, currency_in, feeling, parts, words
-from cjlib.errors import ContractError
+from cjlib.errors import ContractError, ParameterError, did_you_mean
 from cjlib.reading.events import NUMBER
 from cjlib.reading.sources import OWN
 from cjlib.timestamps import EPOCHS, ISO_PATTERN, read_time
@@ -19,6 +20,8 @@ from cjlib.timestamps import EPOCHS, ISO_PATTERN, read_time
 SAMPLE = 3_000  # rows looked at to learn what a column holds
 MOSTLY = 0.9  # share of a column's values that must fit a guess at its content
 CONSTANT = "purchase"  # the one touchpoint of a log that has no column for it
+REFUND = "return"  # what it is when it is worth less than nothing
+REPEATED = 1.05  # rows for each order, customer and time: more are lines of orders
 MISSING = ("", *Quality().missing)
 DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y",
          "%d.%m.%Y", "%m.%d.%Y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y")  # fmt: skip
@@ -57,6 +60,8 @@ class Content:
         rest = some = _spread(self.distinct, 500)
         if some.str.fullmatch(ISO_PATTERN).sum() >= max(MOSTLY * len(some), 1):
             return [""]
+        if (some.str.count(r"\d") >= 5).sum() < MOSTLY * len(some):  # as in 1 May 2024
+            return []
         few = _spread(some, 20)  # spares most formats the rest
         likely = [form for form in FORMATS if _fits(form, few).any()]
         chosen = []
@@ -134,6 +139,11 @@ class Column:
     checks: dict[str, list[str]] = field(default_factory=dict)
 
     @property
+    def sources(self) -> str:
+        """The columns that it is made of, as one text."""
+        return self.name or " ".join(self.options.get("product", []))
+
+    @property
     def declared(self) -> str | dict:
         """What a dataset file says of it."""
         named = {"column": self.name} if self.name else {}
@@ -149,29 +159,36 @@ class ColumnGuess:
         Text columns as `cjlib.reading.sources.read_source` gives them.
     place : str
         The log's path, for messages.
+    fixed : dict of str to str
+        Columns by meaning that are no guess.
 
     Attributes
     ----------
     columns : dict of str to Column
         By meaning, in the order of a dataset file; each column has one meaning at most.
+    only : dict of str to Column
+        Columns of which only some texts belong to the log, each with them as its options.
     free : dict of str to Content
         A sample of each column that has no meaning.
     """
 
-    def __init__(self, raw: ir.Table, place: str):
-        self.raw, self.place = raw, place
+    def __init__(self, raw: ir.Table, place: str, fixed: dict[str, str] | None = None):
+        self.raw, self.place, self.fixed = raw, place, fixed or {}
         self.rows = int(raw.count().execute())
         self.free = self._sample()
-        found = {
-            "timestamp": self._timestamp(),
-            "customer_id": self._customer_id(),
-            "touchpoint": self._named("touchpoint", lambda content: content.is_labels(10_000))
-            or Column("", Content([]), {"value": CONSTANT}, {"constant": []}),
-            "event_id": self._named("event_id", self._tells_events_apart),
-            "value": self._value(),
-            "sentiment": self._sentiment(),
-            "channel": self._named("channel", lambda content: content.is_labels(100)),
-        }
+        for meaning, name in self.fixed.items():
+            if name not in self.free:
+                hint = did_you_mean(name, self.free) or f"; there are {', '.join(self.free)}."
+                raise ParameterError(f"{place}: has no column {name!r} for {meaning}{hint}")
+        found = {"timestamp": self._timestamp(), "customer_id": self._customer_id()}
+        found["touchpoint"] = self._touchpoint()
+        found["event_id"] = self._named("event_id", self._tells_events_apart)
+        found["value"] = self._value()
+        found["order_id"] = self._order_id(found)
+        found["sentiment"] = self._sentiment()
+        found["channel"] = self._named("channel", lambda content: content.is_labels(100))
+        self._mark_refunds(found)
+        self.only = self._only()
         self.columns = {key: found[key] for key in Columns.model_fields if found[key]}
 
     def _sample(self) -> dict[str, Content]:
@@ -194,10 +211,16 @@ class ColumnGuess:
 
     def _named(self, meaning: str, fits: Callable[[Content], bool]) -> Column | None:
         """Take the column whose name says a meaning and whose content fits it, if there is one."""
-        names = [name for name in columns_by_name(meaning, self.free) if fits(self.free[name])]
+        if meaning in self.fixed:
+            return self._taken(self.fixed[meaning], {})
+        names = columns_by_name(meaning, self._unfixed())
+        names = [name for name in names if fits(self.free[name])]
         if not names:
             return None
         return self._taken(names[0], {"another": names[1:]} if names[1:] else {})
+
+    def _unfixed(self) -> list[str]:
+        return [name for name in self.free if name not in self.fixed.values()]
 
     def _taken(self, name: str, checks: dict[str, list[str]]) -> Column:
         return Column(name, self.free.pop(name), checks=checks)
@@ -208,15 +231,17 @@ class ColumnGuess:
     def _timestamp(self) -> Column:
         column = self._named("timestamp", lambda content: bool(content.formats))
         if not column:
-            times = [name for name, content in self.free.items() if content.formats]
+            times = [name for name in self._unfixed() if self.free[name].formats]
             if not times:
                 raise ContractError(
                     f"{self.place}: no column holds times in a known form with four-digit years "
                     f"(its columns: {', '.join(map(repr, [*self.free][:20]))}); write the dataset "
-                    "file by hand, see data/README.md"
+                    "file by hand, see data/README.md."
                 )
             column = self._taken(times[0], {"time": []})
         formats = column.content.formats
+        if not formats:
+            raise ContractError(f"{self.place}: {column.name!r} holds no times in a known form.")
         if len(formats) > 1:
             column.checks["formats"] = []
         twin = _swapped(formats[0])
@@ -236,11 +261,11 @@ class ColumnGuess:
     def _customer_id(self) -> Column:
         column = self._named("customer_id", lambda content: bool(content.cells))
         if not column:
-            if not self.free:
+            if not self._unfixed():
                 raise ContractError(
-                    f"{self.place}: has one column only; a log needs a customer and a time"
+                    f"{self.place}: has one column only; a log needs a customer and a time."
                 )
-            column = self._taken(max(self.free, key=self._likelihood), {"customer": []})
+            column = self._taken(max(self._unfixed(), key=self._likelihood), {"customer": []})
         content = column.content
         if content.total > 0.95 * self.rows > 20:
             column.checks["customer_or_event"] = []
@@ -248,24 +273,87 @@ class ColumnGuess:
             column.checks["mail"] = []
         return column
 
-    def _likelihood(self, name: str) -> tuple[bool, bool, int]:
+    def _likelihood(self, name: str) -> tuple[bool, bool, bool, int]:
         """Return by what a customer's column is told where no name says so: ids that come back."""
         content = self.free[name]
         amounts = content.decimal and any("." in cell or "," in cell for cell in content.cells)
         comes_back = 1.2 <= self.rows / max(content.total, 1) <= 2_000
         comes_back = comes_back and not content.formats and not amounts
-        return "id" in parts(name), comes_back, content.total
+        another = bool(parts(name) & {*words()["not_customers"]})
+        return not another, "id" in parts(name), comes_back, content.total
+
+    def _touchpoint(self) -> Column:
+        column = self._named("touchpoint", lambda content: content.is_labels(10_000))
+        if column:
+            return column
+        considered = [name for name in self._unfixed() if self.free[name].is_labels(10_000)]
+        return Column("", Content([]), {"value": CONSTANT}, {"constant": considered})
 
     def _value(self) -> Column | None:
+        factors = self._factors()
         column = self._named("value", lambda content: content.decimal is not None)
-        if column:
-            if column.content.decimal == ",":
-                column.options["decimal"] = ","
-            if parts(column.name) & {*words()["prices"]}:
+        if not column:
+            return None
+        if column.content.decimal is None:
+            raise ContractError(f"{self.place}: {column.name!r} holds no numbers.")
+        if parts(column.name) & {*words()["prices"]} and "value" not in self.fixed:
+            if factors and column.name == factors[1]:
+                self.free.pop(factors[0])
+                column = Column("", column.content, {"product": factors}, {"product": []})
+            else:
                 column.checks["price"] = []
-            if not currency_in(column.name):
-                column.checks["currency"] = []
+        if column.content.decimal == ",":
+            column.options["decimal"] = ","
+        if not currency_in(column.sources):
+            column.checks["currency"] = []
         return column
+
+    def _factors(self) -> list[str]:
+        """Return the columns of quantity and price where there is one of each, else none."""
+        numbers = [name for name in self._unfixed() if self.free[name].decimal]
+        found = [columns_by_name(meaning, numbers)[:1] for meaning in ("quantity", "unit_price")]
+        return found[0] + found[1] if all(found) else []
+
+    def _order_id(self, found: dict[str, Column | None]) -> Column | None:
+        """Return what names the order of which several rows are lines, if there is such."""
+        told = [found[key].name for key in ("customer_id", "timestamp", "touchpoint")]
+        told = [name for name in told if name]
+
+        def repeats(names: list[str]) -> bool:
+            known = self.raw.filter(*(self.raw[name].strip() != "" for name in names))
+            once = known.select(*dict.fromkeys(names)).distinct().count()
+            return int(known.count().execute()) > REPEATED * int(once.execute())
+
+        for name in columns_by_name("order_id", self._unfixed()):
+            if not self.free[name].formats and repeats([*told, name]):
+                return self._taken(name, {"lines": []})
+        value = found["value"]
+        if value and "product" in value.options and repeats(told):
+            moment = found["timestamp"]
+            return Column(moment.name, moment.content, checks={"lines_by_time": []})
+        return None
+
+    def _mark_refunds(self, found: dict[str, Column | None]) -> None:
+        """Tell refunds from purchases where every row is one or the other."""
+        value, touchpoint = found["value"], found["touchpoint"]
+        if value and not touchpoint.name:
+            names = value.options.get("product", [value.name])
+            minus = [self.raw[name].strip().startswith("-") for name in names]
+            if self.raw.filter(ibis.or_(*minus)).limit(1).count().execute():
+                touchpoint.options["refund"] = REFUND
+                touchpoint.checks["refund"] = []
+
+    def _only(self) -> dict[str, Column]:
+        """Return the column of steps of which one, the complete one, makes the event."""
+        for name in columns_by_name("lifecycle", self._unfixed()):
+            steps = [*self.free[name].distinct]
+            complete = [step for step in steps if step.lower() in words()["complete"]]
+            if complete and 1 < len(steps) <= 30:
+                others = [step for step in steps if step not in complete]
+                column = self._taken(name, {"lifecycle": others})
+                column.options = complete
+                return {name: column}
+        return {}
 
     def _sentiment(self) -> Column | None:
         def feels(content: Content) -> bool:

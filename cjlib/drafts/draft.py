@@ -5,10 +5,12 @@ decide; once those lines are settled, the file passes ``cj check``. Its words st
 ``templates/dataset.yml.j2`` and ``drafts/words.yml``.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
@@ -20,18 +22,20 @@ import pandas as pd
 import yaml
 from jinja2 import Environment
 
-from cjlib.dataset import connect, load_dataset
+from cjlib.dataset import connect, load_dataset, stored
 from cjlib.dataset_file import Dataset, Quality
-from cjlib.drafts.columns import CONSTANT, ColumnGuess
+from cjlib.drafts.columns import CONSTANT, REFUND, ColumnGuess
 from cjlib.drafts.layout import Layout, find_layout
 from cjlib.drafts.names import currency_in, match, plain, purchases_among, words
 from cjlib.errors import ContractError
-from cjlib.log import dirt, judged_rows, stored
-from cjlib.reading.events import quality_table, typed
+from cjlib.log import dirt, judged_rows
+from cjlib.paths import user_path
+from cjlib.reading.events import one_per_order, quality_table, typed
 from cjlib.reading.sources import read_source
 from cjlib.stages import load_stage_model, ready_made
 
 LISTED = 100  # touchpoints that a draft lists, most frequent first
+UNMARKED = "0" * 8  # where the mark of an untouched draft comes to stand
 EMPTY_YEAR = 365  # days without an event that set off times written by mistake
 ROUND_DAYS = (1, 2, 3, 7, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365)
 _HOSTILE = re.compile(r"^\s*[=+\-@]|[<>\x00-\x1f]")  # code or a formula, not a touchpoint
@@ -39,19 +43,28 @@ _BARE = re.compile(r"(?!(y|n|yes|no|on|off|true|false|null)$)[a-z_][a-z0-9_]*", 
 
 
 def draft_dataset(
-    log: Path, target: Path, progress: Callable[[str], None] = lambda step: None
+    log: Path,
+    target: Path,
+    progress: Callable[[str], None] = lambda step: None,
+    fixed: dict[str, str] | None = None,
+    tables: Path | None = None,
 ) -> str:
     """Draft the dataset file of a log.
 
     Parameters
     ----------
     log : Path
-        A CSV (plain or ``.gz``) or Parquet file.
+        A file of any form that can be a source.
     target : Path
         Where the dataset file will be written: it gives the dataset its name, and its ``source``
         is relative to it.
     progress : callable
         Told each step.
+    fixed : dict of str to str, optional
+        Columns by meaning (``customer_id``, ``timestamp``, ``touchpoint``, ``value``) that are
+        known and no guess.
+    tables : Path, optional
+        The folder of the tables of a ``.sql`` log, where it is not the log's own.
 
     Returns
     -------
@@ -65,12 +78,29 @@ def draft_dataset(
     ContractError
         The file is empty or damaged, or no column of it holds times.
     """
-    path = Path(os.path.abspath(log.expanduser()))
-    layout = find_layout(path)
-    source = Path(os.path.relpath(path, target.parent)).as_posix()
-    facts = {"name": dataset_name(target), "source": source, "layout": layout}
+    path = Path(os.path.abspath(user_path(log)))
+    tables = tables and Path(os.path.abspath(user_path(tables)))
     with TemporaryDirectory(prefix="cj_draft_") as scratch:
-        return _drafted(path, facts, Path(scratch), progress)
+        layout = find_layout(path, Path(scratch), tables)
+        facts = {"name": dataset_name(target), "source": _relative(path, target), "layout": layout}
+        facts["tables"] = tables and _relative(tables, target)
+        page = _drafted(path, tables, facts, Path(scratch), progress, fixed)
+    return page.replace(UNMARKED, _mark(page), 1)
+
+
+def _relative(path: Path, target: Path) -> str:
+    return Path(os.path.relpath(path, target.parent)).as_posix()
+
+
+def _mark(page: str) -> str:
+    """Return what tells a draft from one that somebody has edited."""
+    rest = page.partition("\n")[2]
+    return hashlib.sha256(rest.encode()).hexdigest()[: len(UNMARKED)]
+
+
+def is_untouched(draft: str) -> bool:
+    """Return whether a draft stands as it was written, so that it may be drafted again."""
+    return f"({_mark(draft)})" in draft.partition("\n")[0]
 
 
 def dataset_name(path: Path) -> str:
@@ -84,41 +114,70 @@ def unsure(draft: str) -> list[str]:
     return [f"line {number}: {line.strip()}" for number, line in lines if "# CHECK: " in line]
 
 
-def _drafted(path: Path, facts: dict, scratch: Path, progress: Callable[[str], None]) -> str:
+def touchpoint_lines(unmapped: pd.DataFrame) -> list[str]:
+    """Return lines to be pasted under ``touchpoints:`` for touchpoints on no stage.
+
+    Parameters
+    ----------
+    unmapped : DataFrame
+        Of `cjlib.reading.events.unmapped`.
+    """
+    lists = words()
+    return [
+        lists["unmapped"].format(
+            name=quoted(name), stage=match(name, lists["stages"]) or lists["unknown"], rows=rows
+        )
+        for name, rows in unmapped.itertuples(index=False)
+    ]
+
+
+def _drafted(
+    path: Path,
+    tables: Path | None,
+    facts: dict,
+    scratch: Path,
+    progress: Callable[[str], None],
+    fixed: dict[str, str] | None,
+) -> str:
     """Read the log with guessed columns and write its dataset file, tried on the log once."""
     layout = facts["layout"]
     first = layout.header[0]
     any_columns = {"customer_id": first, "timestamp": first, "touchpoint": {"value": CONSTANT}}
-    blank = _described(path, layout, any_columns)
+    described = partial(_described, path, layout, str(tables or ""))
+    blank = described(any_columns)
     con = connect(blank)
     progress("reading the log")
     raw = read_source(con, blank, scratch, lambda rows: progress(f"reading the log: {rows:,} rows"))
     progress("finding the columns")
-    guess = ColumnGuess(raw, str(path))
+    guess = ColumnGuess(raw, str(path), fixed)
     columns = {meaning: column.declared for meaning, column in guess.columns.items()}
     facts |= {
         "columns": guess.columns,
         "unused": list(guess.free),
-        "currency": currency_in(guess.columns["value"].name) if "value" in columns else None,
+        "currency": currency_in(guess.columns["value"].sources) if "value" in columns else None,
+        "only": guess.only,
     }
     progress("counting the touchpoints")
-    rows = typed(raw, _described(path, layout, columns))
-    events = rows.filter(rows.rule.isnull())
+    dataset = described(columns, {name: column.options for name, column in guess.only.items()})
+    rows = typed(raw, dataset)
+    events = one_per_order(rows.filter(rows.rule.isnull()), dataset)
     events = events.select("customer_id", "timestamp", "touchpoint", "value")
     events = stored(con, events, scratch / "events.parquet")
-    facts |= _touchpoints(events)
+    facts |= _touchpoints(events, path)
     earliest, as_of = facts["earliest"], facts["as_of"] = _edges(events)
     within = events.timestamp.between(earliest or datetime.min, as_of or datetime.max)
     facts["pace"] = _pace(events.filter(within), facts["purchases"])
     progress("trying the draft on the log")
     trial = scratch / "draft.yml"
     trial.write_text(_page(**facts, quality=None), encoding="utf-8")
-    dataset = load_dataset(trial, source=str(path))
+    dataset = load_dataset(trial, source="" if path.suffix.lower() == ".sql" else str(path))
     rows, _ = judged_rows(con, raw, dataset, scratch)
     return _page(**facts, quality=_quality(quality_table(rows), dataset))
 
 
-def _described(path: Path, layout: Layout, columns: dict) -> Dataset:
+def _described(
+    path: Path, layout: Layout, tables: str, columns: dict, only: dict | None = None
+) -> Dataset:
     """Return a dataset of a log that puts every touchpoint on the purchase stage."""
     model = load_stage_model(words()["stage_model"])
     buying = model.purchase[0]
@@ -129,15 +188,17 @@ def _described(path: Path, layout: Layout, columns: dict) -> Dataset:
         delimiter=layout.delimiter,
         encoding=layout.encoding,
         header=list(layout.header) if layout.headless else None,
+        tables=tables,
         columns=columns,
-        touchpoints={CONSTANT: {"stage": buying}},
+        only=only or {},
+        touchpoints={CONSTANT: {"stage": buying}, REFUND: {"stage": model.names[-1]}},
         journey={"inactivity": "1 day", "purchase": CONSTANT},
         quality={"unmapped": buying},
         stages=model,
     )
 
 
-def _touchpoints(events: ir.Table) -> dict:
+def _touchpoints(events: ir.Table, path: Path) -> dict:
     """Return touchpoints with proposed stages, and what counts as a purchase."""
     counts = events.group_by("touchpoint").agg(
         events=events.count(), value=events.value.sum().fill_null(0)
@@ -146,7 +207,10 @@ def _touchpoints(events: ir.Table) -> dict:
     counts = counts.set_index("touchpoint")
     sound = [name for name in counts.index if not _HOSTILE.search(name)]
     if not sound:
-        raise ContractError("no row names a customer, a time and a touchpoint that can be read")
+        raise ContractError(
+            f"{path}: no row names a customer, a time and a touchpoint that can be read. Fix the"
+            " columns with --customer, --time and --touchpoint, or mend the log."
+        )
     listed = counts.loc[sound[:LISTED]]
     model = load_stage_model(words()["stage_model"])
     known = {name: match(name, words()["stages"]) for name in listed.index}
@@ -246,6 +310,7 @@ def _round_days(days: float, most: float) -> int:
 def _page(**facts) -> str:
     page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page.filters |= {"yaml": flow, "some": some, "questions": _questions}
+    facts |= {"mark": UNMARKED, "constants": (CONSTANT, REFUND)}
     template = (files("cjlib") / "templates" / "dataset.yml.j2").read_text(encoding="utf-8")
     return page.from_string(template).render(**facts)
 
@@ -257,7 +322,7 @@ def _questions(checks: dict[str, list[str]]) -> str:
 
 def some(names: list[str], most: int = 5) -> str:
     """Return the first names of a list for a comment, each cut to 40 characters."""
-    listed = ", ".join(quoted(name[:40]) for name in names[:most])
+    listed = ", ".join(quoted(name[:40]) for name in names[:most]) or "none"
     return listed + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 

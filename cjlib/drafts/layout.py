@@ -5,15 +5,18 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cjlib.errors import ContractError, ParameterError
-from cjlib.reading.csv_tables import is_clean
-from cjlib.reading.sources import CSV_ENDINGS, TORN, open_text
+from cjlib.reading.csv_tables import STRETCH, is_clean
+from cjlib.reading.queries import query_columns
+from cjlib.reading.records import first_row, json_names
+from cjlib.reading.sources import ENDINGS, JSON_ENDINGS
+from cjlib.reading.text_files import TORN, open_text
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200
@@ -42,8 +45,17 @@ class Layout:
     headless: bool = False
 
 
-def find_layout(path: Path) -> Layout:
-    """Return how a log file (CSV, also compressed with gzip, or Parquet) is to be read.
+def find_layout(path: Path, scratch: Path | None = None, tables: Path | None = None) -> Layout:
+    """Return how a log file is to be read.
+
+    Parameters
+    ----------
+    path : Path
+        A file of any form that can be a source.
+    scratch : Path, optional
+        A folder for what a query does not keep in memory.
+    tables : Path, optional
+        The folder of a query's tables; by default its own.
 
     Raises
     ------
@@ -53,22 +65,29 @@ def find_layout(path: Path) -> Layout:
         The file is empty or damaged.
     """
     if not path.is_file():
-        what = "is a folder; name one file of it" if path.is_dir() else "is not there; correct it"
-        raise ParameterError(f"the path {path} {what}")
-    endings = (*CSV_ENDINGS, ".parquet")
-    if not path.name.lower().endswith(endings):
+        what = "is a folder; name one file of it." if path.is_dir() else "is not there; correct it."
+        raise ParameterError(f"The path {path} {what}")
+    name = path.name.lower()
+    if not name.endswith(ENDINGS):
         raise ParameterError(
-            f"{path.name}: its ending says no form that can be read; save the log as CSV or "
-            f"Parquet, with one of the endings {', '.join(endings)}"
+            f"{path.name}: its ending says no form that can be read. Save the log with one of the"
+            f" endings {', '.join(ENDINGS)}."
         )
     try:
-        if path.suffix.lower() == ".parquet":
+        if name.endswith(".sql"):
+            return Layout(tuple(query_columns(path, tables or path.parent, scratch or path.parent)))
+        if name.endswith(".parquet"):
             return Layout(tuple(pq.read_schema(path).names))
+        if name.endswith(".xlsx"):
+            return Layout(tuple(map(str.strip, first_row(path))))
+        if name.endswith(JSON_ENDINGS):
+            with open_text(path, "utf-8") as stream:
+                return Layout(tuple(json_names(stream, path)))
         return _of_text(path)
     except (*TORN, UnicodeError, csv.Error, pa.ArrowException) as error:
-        raise ContractError(f"{path} is damaged: {error}; export the log again") from None
+        raise ContractError(f"{path} is damaged: {error}; export the log again.") from None
     except OSError as error:
-        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def _of_text(path: Path) -> Layout:
@@ -76,7 +95,11 @@ def _of_text(path: Path) -> Layout:
         lines = list(islice(stream, SAMPLE_LINES))
         encoding = stream.encoding.removesuffix("-sig")
         # An accent may come late; of the lines with accents a few may be damaged.
-        damaged = [not is_clean([line]) for line in chain(lines, stream) if not line.isascii()]
+        damaged = [not is_clean([line]) for line in lines if not line.isascii()]
+        while text := stream.read(STRETCH):
+            if not text.isascii():
+                found = text.split("\n")
+                damaged += [not is_clean([line]) for line in found if not line.isascii()]
     if 2 * sum(damaged) > len(damaged):
         encoding = "cp1252"
         lines = [
@@ -84,11 +107,11 @@ def _of_text(path: Path) -> Layout:
         ]
     lines = [line for line in lines if line.strip()]
     if not lines:
-        raise ContractError(f"{path} is empty; export the log again, with a header line")
+        raise ContractError(f"{path} is empty; export the log again, with a header line.")
     if NO_TEXT.search("".join(lines[:2])):
         raise ParameterError(
             f"{path} is no text, but a workbook, an archive or Parquet under another name; "
-            "rename it, or save the table in it as CSV"
+            "rename it, or save the table in it as CSV."
         )
     delimiter = _delimiter(lines)
     first = [name.strip() for name in next(_rows(lines, delimiter))]

@@ -9,13 +9,17 @@ import io
 import re
 from collections.abc import Iterator
 from itertools import chain
+from math import inf
 from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-csv.field_size_limit(131_072)
+LONGEST_FIELD = 131_072
+"""Characters of a field; in a log, more are a quote that never closes, or no log."""
+
+csv.field_size_limit(LONGEST_FIELD)
 
 STRETCH = 1 << 20
 """Characters read at a time: enough to be quick, few enough for one quote to cost little."""
@@ -49,16 +53,15 @@ def csv_tables(
     while text := stream.read(STRETCH):
         text += stream.readline()
         height = _height(text)
+        if text.isspace() and len(text) > 1:  # blank lines are no records, however many
+            start += height
+            continue
         table = None if delimiter == "whitespace" else _plain(text, height, delimiter, names, start)
         if table is None:
             # A quoted record may go on beyond the stretch: then more lines come from the stream.
             lines = Lines(chain(io.StringIO(text, newline=""), stream), start)
-            records = []
-            for record in csv_records(lines, delimiter, len(names)):
-                records.append(record)
-                if lines.number >= start + height and not lines.returned:
-                    break
-            table, height = _table(records, names), lines.number - start
+            records = list(csv_records(lines, delimiter, len(names), start + height))
+            table, height = records_table(records, names), lines.number - start
         start += height
         yield table
 
@@ -90,7 +93,7 @@ def _plain(text: str, height: int, delimiter: str, names: list[str], start: int)
     return pa.table(own | dict(zip(names, table.columns, strict=True)))
 
 
-def _table(records: list[Record], names: list[str]) -> pa.Table:
+def records_table(records: list[Record], names: list[str]) -> pa.Table:
     """Return records as a table, those with undecodable bytes or NULs as broken."""
     blank = [None] * len(names)
     lines, rows, problems, texts = [], [], [], []
@@ -141,7 +144,7 @@ class Lines:
         return first
 
 
-def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
+def csv_records(lines: Lines, delimiter: str, width: int, until: float = inf) -> Iterator[Record]:
     """Yield every record of a CSV body, broken ones too, each exactly once.
 
     A record that cannot be read (a quote that never closes, a field without end) costs its first
@@ -155,6 +158,8 @@ def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
         One character, or ``whitespace`` for fields apart by blanks (then quotes mean nothing).
     width : int
         Number of fields that a record must have.
+    until : float
+        No record begins after so many lines.
 
     Yields
     ------
@@ -172,9 +177,11 @@ def csv_records(lines: Lines, delimiter: str, width: int) -> Iterator[Record]:
                 problem = width_problem(len(fields), width)
                 text = line.rstrip("\r\n") if problem else None
                 yield lines.number, None if problem else fields, problem, text
+            if lines.number >= until:
+                return
         return
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
+    while lines.number < until or lines.returned:
         try:
             fields = next(reader)
             problem = width_problem(len(fields), width) if fields else None

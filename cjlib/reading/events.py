@@ -4,13 +4,15 @@ All of it is Ibis expressions, the same on every engine.
 """
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from cjlib.dataset_file import Dataset
+from cjlib.dataset_file import Dataset, ValueColumn
+from cjlib.errors import ContractError
 from cjlib.reading.sources import OWN, row_text, without_margins
 from cjlib.timestamps import read_time, to_utc
 from cjlib.yaml_files import read_yaml
@@ -19,14 +21,59 @@ WORDS = read_yaml(Path(__file__).parents[1] / "templates" / "rules.yml")
 RULES = WORDS["rules"]
 """What a row can break, each with what it says, in the order of checking."""
 
+UNMAPPED = 100  # touchpoints on no stage that are named
+ORDER_NAME = re.compile(
+    r"(?:(?:id|num|no|numero|codi|codigo)[ _.-]*)?"
+    r"(?:order|invoice|receipt|basket|transaction|pedido|comanda|factura|tiquet|ticket)"
+    r"(?:[ _.-]*(?:id|num|no|nr|number|key|code))?",
+    re.IGNORECASE,
+)
+CENTS = 6  # decimals of a sum: more would differ with the order in which it is added up
 NUMBER = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)$"
 
 
 def _number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
     if decimal == ",":
         text = text.replace(".", "").replace(",", ".")
-    number = text.re_extract(NUMBER, 1).try_cast("float64")
+    return _finite(text.re_extract(NUMBER, 1).try_cast("float64"))
+
+
+def _finite(number: ir.FloatingValue) -> ir.FloatingValue:
     return (number.abs() < 1e300).ifelse(number, ibis.null("float64"))
+
+
+def _valued(rows: ir.Table, column: ValueColumn | None) -> ir.Table:
+    """Return rows with ``value`` as a number, of two factors their product, beside its text."""
+    if column is None:
+        return rows.mutate(value=ibis.null("float64"), value_text=ibis.null("string"))
+    value, text = _number(rows.value, column.decimal), rows.value
+    if column.product:
+        value = _finite(value * _number(rows.factor, column.decimal))
+        text = rows.factor.isnull().ifelse(rows.factor, text)  # half a product is none, not dirt
+    return rows.mutate(value=value, value_text=text)
+
+
+def _touched(rows: ir.Table, dataset: Dataset) -> ir.Table:
+    """Return rows with the touchpoint and the value that the dataset file makes of them."""
+    one, value = dataset.columns.touchpoint, dataset.columns.value
+    if one.value is not None:
+        worth = rows.value
+        if dataset.columns.order_id:  # of the order, not of one line
+            of_order = ibis.window(group_by=["customer_id", _order(rows)])
+            worth = rows.value.sum().over(of_order).round(CENTS)
+        touchpoint = ibis.literal(one.value)
+        if one.refund is not None:
+            touchpoint = (worth.fill_null(0) < 0).ifelse(ibis.literal(one.refund), touchpoint)
+        rows = rows.mutate(touchpoint=touchpoint)
+    if value and value.refunds:
+        refund = rows.touchpoint.isin(value.refunds)
+        rows = rows.mutate(value=refund.ifelse(-rows.value.abs(), rows.value))
+    return rows
+
+
+def _order(rows: ir.Table) -> ir.StringValue:
+    """Return the order of a row; without one, a row is an order of its own."""
+    return rows.order_id.fill_null("\x1e" + rows._row.cast("string"))
 
 
 def _sentiment(text: ir.StringValue, dataset: Dataset) -> ir.FloatingValue:
@@ -51,9 +98,11 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
     -------
     Table
         ``_row``, the event's columns (customer_id, timestamp, touchpoint, stage, position, role,
-        purchase, initiator, medium, channel, value, sentiment, event_id), ``rule`` (missing where
-        the row breaks none so far) and ``content``, the row as one text, to compare rows by.
+        purchase, initiator, medium, channel, value, sentiment, event_id, order_id), ``rule``
+        (missing where the row breaks none so far) and ``content``, the row as one text, to compare
+        rows by. Rows that ``only`` leaves out are not among them.
     """
+    raw = _wanted(raw, dataset)
     columns, missing = dataset.columns, ["", *dataset.quality.missing]
     nothing = ibis.null("string")
 
@@ -61,6 +110,8 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
         field: without_margins(raw[columns.sources[field]]) if field in columns.sources else nothing
         for field in type(columns).model_fields
     }
+    if factor := columns.sources.get("value.product"):
+        texts["factor"] = without_margins(raw[factor])
     # Step by step: an expression that stands in another several times is computed several times.
     read = raw.select("_row", "_problem", **texts, content=row_text(raw))
     read = read.mutate(
@@ -71,13 +122,10 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
     read = read.mutate(
         local=local,
         offset=offset,
-        value=_number(read.value, columns.value.decimal) if columns.value else unknown,
-        value_text=read.value,
         sentiment=_sentiment(read.sentiment, dataset) if columns.sentiment else unknown,
         sentiment_text=read.sentiment,
     ).drop("timestamp")
-    if columns.touchpoint.value is not None:
-        read = read.mutate(touchpoint=ibis.literal(columns.touchpoint.value))
+    read = _touched(_valued(read, columns.value), dataset)
     read = to_utc(read, columns.timestamp.timezone)
     known = ibis.memtable(_touchpoint_table(dataset))
     rows = read.left_join(known, read.touchpoint == known.known_touchpoint)
@@ -91,7 +139,62 @@ def typed(raw: ir.Table, dataset: Dataset) -> ir.Table:
             purchase=rows.purchase.fill_null(False),
         )
     rows = rows.mutate(rule=_rule(rows, dataset))
-    return rows.drop("_problem", "zoneless", "value_text", "sentiment_text")
+    spent = ("_problem", "zoneless", "value_text", "sentiment_text", "factor")
+    return rows.drop(*(name for name in spent if name in rows.columns))
+
+
+def _wanted(raw: ir.Table, dataset: Dataset) -> ir.Table:
+    """Return the rows that belong to the log; broken ones cannot be told and stay."""
+    for column, wanted in dataset.only.items():
+        text = without_margins(raw[column]).fill_null("")
+        fits = text.isin(wanted.texts) if wanted.texts else text.notin(wanted.without)
+        raw = raw.filter(raw._problem.notnull() | fits)
+    return raw
+
+
+def one_per_order(rows: ir.Table, dataset: Dataset) -> ir.Table:
+    """Return kept rows as events: the lines of an order, at one touchpoint, made one.
+
+    The event is its first line with the earliest time, the sum of the values and the mean of the
+    feelings.
+    """
+    names = [name for name in rows.columns if name != "order_id"]
+    if not dataset.columns.order_id:
+        return rows.select(names)
+    orders = rows.group_by("customer_id", "touchpoint", order=_order(rows)).agg(
+        first=rows._row.min(),
+        timestamp=rows.timestamp.min(),
+        value=rows.value.sum().round(CENTS),
+        sentiment=rows.sentiment.mean(),
+    )
+    orders = orders.drop("customer_id", "touchpoint", "order")
+    lines = rows.drop("timestamp", "value", "sentiment")
+    return lines.inner_join(orders, lines._row == orders.first).select(names)
+
+
+def refuse_lines(raw: ir.Table, rows: ir.Table, dataset: Dataset) -> None:
+    """Raise ContractError where each purchase seems to be a line of an order.
+
+    So it is where a column named like an order's id, which the dataset file says nothing of, names
+    the same order at the same moment of the same customer again and again.
+    """
+    columns = dataset.columns
+    free = set(raw.columns) - {*OWN, *columns.sources.values(), *dataset.only}
+    if columns.order_id or columns.event_id:
+        return
+    for name in sorted(name for name in free if ORDER_NAME.fullmatch(name)):
+        bought = rows.filter(rows.rule.isnull() & rows.purchase)
+        bought = bought.select("_row", "customer_id", "timestamp")
+        bought = bought.inner_join(raw.select("_row", order=raw[name]), "_row")
+        orders = bought.select("customer_id", "timestamp", "order").distinct()
+        lines, orders = int(bought.count().execute()), int(orders.count().execute())
+        if lines > 1.05 * orders:
+            raise ContractError(
+                f"{dataset.name}: {lines:,} rows that count as purchases name {orders:,} orders in"
+                f" {name!r}: they seem to be lines of orders. Write order_id: {name} under columns"
+                f" of {dataset.path.name}, which makes one event of an order; or name an event_id,"
+                " where each row is a purchase of its own."
+            )
 
 
 def _touchpoint_table(dataset: Dataset) -> pd.DataFrame:
@@ -175,6 +278,13 @@ def quarantine(raw: ir.Table, rows: ir.Table) -> ir.Table:
     own = {"file": joined._file, "line": joined._line, "rule": joined.rule, "text": joined._text}
     fields = {name: joined[name] for name in raw.columns if name not in OWN}
     return joined.select(**{**own, **{k: v for k, v in fields.items() if k not in own}})
+
+
+def unmapped(rows: ir.Table) -> pd.DataFrame:
+    """Return the touchpoints on no stage, most frequent first: touchpoint and rows."""
+    rows = rows.filter(rows.rule == "unmapped_touchpoint")
+    found = rows.group_by("touchpoint").agg(rows=rows.count())
+    return found.order_by(ibis.desc("rows"), "touchpoint").limit(UNMAPPED).execute()
 
 
 def quality_table(rows: ir.Table) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Sources as text: every record of a CSV, Parquet file, SQL file or table, with its place.
+"""Sources as text: every record of a file, query or table, with its place.
 
 A source becomes one table of text columns beside four of ours: ``_row`` (unique, in reading
 order), ``_file`` and ``_line`` (where the source has them), ``_problem`` (a rule that the record
@@ -6,16 +6,13 @@ breaks as text, such as ``bad_quoting``) and ``_text`` (a broken record as it st
 interpreted here, so no engine reads a file differently from another.
 """
 
-import codecs
 import csv
 import glob
-import gzip
 import hashlib
-import zlib
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 from itertools import chain
-from operator import add
 from pathlib import Path
 from typing import TextIO
 
@@ -26,39 +23,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends import BaseBackend
 
+from cjlib.dataset import stored
 from cjlib.dataset_file import Dataset
-from cjlib.errors import ContractError, ParameterError
+from cjlib.errors import CjlibError, ContractError, ParameterError, did_you_mean
+from cjlib.paths import literal, user_path
 from cjlib.reading.csv_tables import csv_tables, is_clean
+from cjlib.reading.queries import query_files, query_to_parquet
+from cjlib.reading.records import first_row, json_names, json_tables, workbook_tables
+from cjlib.reading.text_files import TORN, open_text
 
 ROW_GROUP = 100_000
 """Records per row group: large enough to be quick, small enough to stay out of memory's way."""
 
 OWN = ("_row", "_file", "_line", "_problem", "_text")
-TORN = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What reading a damaged gzip file may raise."""
-
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
-
-
-def open_text(path: Path, encoding: str) -> TextIO:
-    """Open a plain or packed text file: undecodable bytes as surrogates, line ends as they are.
-
-    A byte order mark goes before the declared encoding.
-    """
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rb") as stream:
-        start = stream.read(4)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif codecs.lookup(encoding).name == "utf-8":
-        encoding = "utf-8-sig"
-    return opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="")
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+ENDINGS = (*CSV_ENDINGS, *JSON_ENDINGS, ".xlsx", ".parquet", ".sql")
+"""Of the files that can be a source."""
 
 
 def _header(stream: TextIO, dataset: Dataset, path: Path) -> list[str]:
     if dataset.header:
         return dataset.header
-    first = stream.readline(1_000_000)
+    first = stream.readline()
     if not first.strip():
         raise ContractError(f"{path}: is empty; a header line and at least one event are needed.")
     if dataset.delimiter == "whitespace":
@@ -68,6 +55,11 @@ def _header(stream: TextIO, dataset: Dataset, path: Path) -> list[str]:
             names = next(csv.reader([first], delimiter=dataset.delimiter))
         except csv.Error as error:
             raise ContractError(f"{path}: line 1, the header, cannot be read: {error}.") from None
+    return _checked_names(names, dataset, path)
+
+
+def _checked_names(names: list[str], dataset: Dataset, path: Path) -> list[str]:
+    """Return the names of columns as they are used, or raise what an engine would stumble over."""
     if not is_clean(names):
         raise ContractError(
             f"{path}: line 1, the header, is not {dataset.encoding} text; set 'encoding:'."
@@ -76,47 +68,77 @@ def _header(stream: TextIO, dataset: Dataset, path: Path) -> list[str]:
     ours = [name for name in names if name.lower() in OWN]
     if ours:
         raise ContractError(f"{path}: line 1: column {ours[0]!r} has a name of ours; rename it.")
-    twice = sorted({name for name in names if [n.lower() for n in names].count(name.lower()) > 1})
-    if twice:
+    times = Counter(name.lower() for name in names)
+    if twice := sorted(name for name in names if times[name.lower()] > 1):
         raise ContractError(f"{path}: line 1: column {twice[0]!r} stands twice; rename one.")
     return names
 
 
-def _check_columns(
+def check_columns(
     found: Sequence[str], named: dict[str, str], dataset: Dataset, place: object
 ) -> None:
-    """Raise ContractError where a column that the dataset file names, by its keys, is not there."""
+    """Raise ParameterError where a column that the dataset file names is not there."""
     for key, column in named.items():
         if column not in found:
             listed = ", ".join(map(repr, found[:20]))
             hint = f" (is the delimiter {dataset.delimiter!r} right?)" if len(found) == 1 else ""
-            raise ContractError(
-                f"{place}: has no column {column!r}, which {dataset.path.name} names as {key}."
-                f" Its columns: {listed}{hint}."
+            raise ParameterError(
+                f"{place}: has no column {column!r}, which {dataset.path.name} names as {key}"
+                f"{did_you_mean(column, found) or '.'} Its columns: {listed}{hint}."
             )
 
 
-def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
-    """Yield the records of CSV files as text with their places, stretch by stretch."""
+def _named(dataset: Dataset) -> dict[str, str]:
+    """Return the columns that a dataset file names, by its keys."""
+    wanted = {f"only.{name}": name for name in dataset.only}
+    return {f"columns.{key}": name for key, name in dataset.columns.sources.items()} | wanted
+
+
+def _records(path: Path, dataset: Dataset) -> tuple[list[str], Iterator[pa.Table]]:
+    """Return the names of a file's columns and its records as text, stretch by stretch."""
+    if path.suffix.lower() == ".xlsx":
+        names = dataset.header or _checked_names(first_row(path), dataset, path)
+        return names, workbook_tables(path, names, skip=0 if dataset.header else 1)
+    if path.name.lower().endswith(JSON_ENDINGS):
+        with open_text(path, dataset.encoding) as stream:
+            names = _checked_names(json_names(stream, path), dataset, path)
+        return names, _closing(open_text(path, dataset.encoding), json_tables, path, names)
+    stream = open_text(path, dataset.encoding)
+    try:
+        names = _header(stream, dataset, path)
+    except BaseException:
+        stream.close()
+        raise
+    start = 0 if dataset.header else 1
+    return names, _closing(stream, csv_tables, dataset.delimiter, names, start)
+
+
+def _closing(stream: TextIO, tables: Callable, *how) -> Iterator[pa.Table]:
+    with stream:
+        yield from tables(stream, *how)
+
+
+def _text_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the records of files as text with their places, stretch by stretch."""
     columns: list[str] = []
     row = 0
     for path in paths:
         try:
-            with open_text(path, dataset.encoding) as stream:
-                names = _header(stream, dataset, path)
-                _check_columns(names, dataset.columns.sources, dataset, path)
-                columns = columns or names
-                if sorted(names) != sorted(columns):
-                    raise ContractError(
-                        f"{path}: its columns differ from those of {paths[0].name}."
-                    )
-                start = 0 if dataset.header else 1
-                for table in csv_tables(stream, dataset.delimiter, names, start):
-                    size = table.num_rows
-                    table = table.select(["_line", "_problem", "_text", *columns])
-                    table = table.add_column(0, "_row", pa.array(np.arange(row, row + size)))
-                    yield table.add_column(1, "_file", pa.repeat(path.name, size))
-                    row += size
+            names, tables = _records(path, dataset)
+            if not columns:
+                check_columns(names, _named(dataset), dataset, path)
+            columns = columns or names
+            if sorted(names) != sorted(columns):
+                differing = ", ".join(map(repr, sorted({*names} ^ {*columns})[:5]))
+                raise ContractError(
+                    f"{path}: its columns differ from those of {paths[0].name}: {differing}."
+                )
+            for table in tables:
+                size = table.num_rows
+                table = table.select(["_line", "_problem", "_text", *columns])
+                table = table.add_column(0, "_row", pa.array(np.arange(row, row + size)))
+                yield table.add_column(1, "_file", pa.repeat(path.name, size))
+                row += size
         except TORN as error:
             raise ContractError(f"{path}: is no whole gzip file: {error}.") from None
         except UnicodeError as error:
@@ -127,13 +149,13 @@ def _csv_files(paths: list[Path], dataset: Dataset) -> Iterator[pa.Table]:
         raise ContractError(f"{paths[0]}: has a header and no events; at least one is needed.")
 
 
-def _csv_to_parquet(
+def _text_to_parquet(
     paths: list[Path], dataset: Dataset, target: Path, progress: Callable[[int], None]
 ) -> None:
-    """Write the records of CSV files as Parquet, in row groups that the engine likes."""
+    """Write the records of files as Parquet, in row groups that the engine likes."""
     gathered: list[pa.Table] = []
     written, read = 0, 0
-    tables = _csv_files(paths, dataset)
+    tables = _text_files(paths, dataset)
     first = next(tables)
     with pq.ParquetWriter(target, first.schema, compression="lz4") as writer:
         for table in chain([first], tables):
@@ -169,27 +191,46 @@ def _as_text(table: ir.Table, ours: Sequence[str] = ()) -> ir.Table:
 def source_files(dataset: Dataset) -> list[Path]:
     """Return the files that a dataset reads; none where the source is a table of the engine.
 
-    Of a ``.sql`` source these are the file itself and the tables that it names.
+    A file of the very name goes before the files that fit the name as a pattern; folders are no
+    patterns. Of a ``.sql`` source these are the file itself and the tables that it names.
 
     Raises
     ------
     ParameterError
         A file is not there.
     """
-    pattern = str(dataset.folder / Path(dataset.source).expanduser())
-    if not pattern.lower().endswith((*CSV_ENDINGS, ".parquet", ".sql")):
+    path = dataset.folder / user_path(dataset.source)
+    if not path.name.lower().endswith(ENDINGS):
         return []
-    paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True)) or [Path(pattern)]
+    if path.name.lower().endswith(".sql"):
+        return [path, *query_files(path, tables_folder(dataset))]
+    paths = [path]
+    if not user_path(path).exists():
+        fitting = glob.glob(glob.escape(str(path.parent)) + os.sep + path.name)
+        paths = sorted(map(Path, fitting)) or paths
     for path in paths:
         if not path.is_file():
             raise ParameterError(
                 f"{path}: there is no such file. Put the log there, or name another with --source."
             )
-    if pattern.lower().endswith(".sql"):
-        text = paths[0].read_text(encoding="utf-8")
-        named = [path for path in sorted(dataset.folder.rglob("*")) if path.name in text]
-        paths += [path for path in named if path.is_file()]
     return paths
+
+
+def tables_folder(dataset: Dataset) -> Path:
+    """Return the folder of a ``.sql`` source's tables: as declared, or the query's own.
+
+    Raises
+    ------
+    ParameterError
+        It is not there.
+    """
+    source = dataset.folder / user_path(dataset.source)
+    folder = dataset.folder / user_path(dataset.tables) if dataset.tables else source.parent
+    if not folder.is_dir():
+        raise ParameterError(
+            f"{folder}: there is no such folder. Put the tables there, or name it with --source."
+        )
+    return folder.resolve()
 
 
 def fingerprint(path: Path) -> str:
@@ -204,7 +245,7 @@ def _engine_table(con: BaseBackend, dataset: Dataset) -> ir.Table:
     except Exception:
         raise ParameterError(
             f"{dataset.path.name}: source: {dataset.source!r} is neither a file"
-            f" ({', '.join(CSV_ENDINGS)}, .parquet, .sql) nor a table of {dataset.engine}."
+            f" ({', '.join(ENDINGS)}) nor a table of {dataset.engine}."
         ) from None
 
 
@@ -228,7 +269,7 @@ def table_fingerprint(con: BaseBackend, dataset: Dataset) -> str:
 def row_text(table: ir.Table) -> ir.StringValue:
     """Return each row of a table of text as one text, our own columns aside, to compare rows by."""
     parts = [table[name].fill_null("\x1e") for name in table.columns if name not in OWN]
-    return reduce(add, (part + "\x1f" for part in parts))
+    return ibis.literal("\x1f").join(parts)
 
 
 def read_source(
@@ -257,81 +298,35 @@ def read_source(
         A file is not there, or the SQL fails.
     """
     paths = source_files(dataset)
-    if not paths:
-        text = _as_text(_engine_table(con, dataset))
-    elif paths[0].suffix.lower() == ".sql":
-        try:
-            query = paths[0].read_text(encoding="utf-8").rstrip().rstrip(";")
-            con.raw_sql(f"CREATE TEMP TABLE source AS {query}")
-            text = _as_text(con.table("source"))
-        except Exception as error:
-            first = str(error).split("\n\n")[0]
-            raise ParameterError(f"{paths[0]}: the SQL fails: {first}") from None
-    elif paths[0].suffix.lower() == ".parquet":
-        names = [str(path) for path in paths]
-        try:
-            table = con.read_parquet(names, file_row_number=True, filename=True)
-        except Exception as error:
-            raise ContractError(f"{paths[0]}: is no readable Parquet file: {error}") from None
-        table = table.mutate(
-            _row=ibis.row_number().over(order_by=[table.filename, table.file_row_number]),
-            _file=table.filename.re_extract(r"([^/\\]*)$", 1),
-            _line=table.file_row_number + 1,
-        ).drop("filename", "file_row_number")
-        text = _as_text(table, ["_row", "_file", "_line"])
-    else:
-        _csv_to_parquet(paths, dataset, scratch / "raw.parquet", progress)
-        text = con.read_parquet(str(scratch / "raw.parquet"))
     place = paths[0] if paths else dataset.source
-    _check_columns(text.columns, dataset.columns.sources, dataset, place)
+    target = scratch / "raw.parquet"
+    match paths[0].suffix.lower() if paths else None:
+        case None:
+            text = stored(con, _as_text(_engine_table(con, dataset)), target)
+        case ".sql":
+            query_to_parquet(paths[0], tables_folder(dataset), scratch / "answer.parquet")
+            answer = con.read_parquet(literal(scratch / "answer.parquet"))
+            text = stored(con, _as_text(answer), target)
+        case ".parquet":
+            try:
+                text = stored(con, _parquet_files(con, paths), target)
+            except CjlibError:
+                raise
+            except Exception as error:
+                first = str(error).splitlines()[0]
+                raise ContractError(f"{place}: is no readable Parquet file: {first}") from None
+        case _:
+            _text_to_parquet(paths, dataset, target, progress)
+            text = con.read_parquet(literal(target))
+    check_columns(text.drop(*OWN).columns, _named(dataset), dataset, place)
     return text
 
 
-def attributes_file(dataset: Dataset) -> Path:
-    """Return the file of a dataset's table of customers.
-
-    Raises
-    ------
-    ParameterError
-        It is not there.
-    """
-    path = dataset.folder / Path(dataset.customers.source).expanduser()
-    if not path.is_file():
-        raise ParameterError(
-            f"{path}: there is no such file. Put the table of customers there, or mend "
-            f"customers.source in {dataset.path.name}."
-        )
-    return path
-
-
-def read_attributes(con: BaseBackend, dataset: Dataset) -> ir.Table:
-    """Return the dataset's table of customers: customer_id and its attributes, all text.
-
-    Raises
-    ------
-    ContractError
-        The file is no readable table, a declared column is missing, or a customer has two rows.
-    ParameterError
-        The file is not there.
-    """
-    path = attributes_file(dataset)
-    named = dataset.customers.columns
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = con.read_parquet(str(path))
-        else:
-            table = con.read_csv(str(path), all_varchar=True)
-        keys = {f"customers.columns.{key}": name for key, name in named.items()}
-        _check_columns(table.columns, keys, dataset, path)
-        table = table.select(
-            **{key: without_margins(table[name].cast("string")) for key, name in named.items()}
-        )
-        twice = table.group_by("customer_id").having(table.count() > 1).agg().count().execute()
-    except ContractError:
-        raise
-    except Exception as error:
-        first = str(error).splitlines()[0]
-        raise ContractError(f"{path}: is no readable table of customers: {first}") from None
-    if twice:
-        raise ContractError(f"{path}: {twice:,} customers have more than one row; keep one each.")
-    return table
+def _parquet_files(con: BaseBackend, paths: list[Path]) -> ir.Table:
+    table = con.read_parquet([literal(path) for path in paths], file_row_number=True, filename=True)
+    table = table.mutate(
+        _row=ibis.row_number().over(order_by=[table.filename, table.file_row_number]),
+        _file=table.filename.re_extract(r"([^/\\]*)$", 1),
+        _line=table.file_row_number + 1,
+    ).drop("filename", "file_row_number")
+    return _as_text(table, ["_row", "_file", "_line"])
