@@ -314,6 +314,8 @@ def read_source(
                 raise
             except Exception as error:
                 first = str(error).splitlines()[0]
+                if "No space left" in first:
+                    raise
                 raise ContractError(f"{place}: is no readable Parquet file: {first}") from None
         case _:
             _text_to_parquet(paths, dataset, target, progress)
