@@ -18,7 +18,7 @@ STAGES = ["awareness", "consideration", "purchase", "lost"]
 
 def transitions(seed: int = 0, shift: float = 0.0) -> pd.DataFrame:
     generator, rows = np.random.default_rng(seed), []
-    for bucket in range(64):
+    for bucket in range(96):
         for period in range(4):
             late = shift * (period >= 2)
             for origin, chance in {
