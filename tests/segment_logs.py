@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from cjlib.log import open_log
 from cjlib.markov.mixture import MarkovMixture
 from cjlib.segments import (
+    NoGroups,
     StableClusters,
     Views,
     behaviour_features,
@@ -38,10 +39,14 @@ def find_views(log, most_clusters=3, most_types=6, seed=1):
     rules = rfm_rules(log)
     scored = rfm_scores(log, rules)
     sample = behaviour_sample(log, behaviour_features(log), seed=seed)
-    stable = StableClusters(KMeans(n_init=5), k=range(2, most_clusters + 1), seed=seed)
+    numbers = range(2, most_clusters + 1)
+    reference = NoGroups(log, sample)
+    stable = StableClusters(KMeans(n_init=5), k=numbers, reference=reference, seed=seed)
     clusters = name_clusters(log, sample, stable.fit(sample))
     numbers = range(1, most_types + 1)
-    types = find_journey_types(log, MarkovMixture(seed=seed), numbers=numbers, seed=seed)
+    types = find_journey_types(
+        log, MarkovMixture(own_chains=True, n_init=4, seed=seed), numbers=numbers, seed=seed
+    )
     views = Views(rules, clusters, types)
     now = views.at(log)
     then = views.at(log, until=log.as_of - log.dataset.churn.horizon)

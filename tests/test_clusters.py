@@ -67,12 +67,13 @@ class TestFindsPlantedClusters:
 class TestMethodsAreExchangeable:
     @pytest.mark.parametrize(
         "method",
-        [HDBSCAN(min_cluster_size=40, copy=True), DBSCAN(eps=0.7), AgglomerativeClustering()],
+        [HDBSCAN(min_cluster_size=40), DBSCAN(eps=0.7), AgglomerativeClustering()],
         ids=lambda method: type(method).__name__,
     )
+    @pytest.mark.filterwarnings("error::FutureWarning")
     def test_clusterers_that_cannot_predict_label_everybody_by_the_nearest_centre(self, method):
         data, kind = blobs(3)
-        model = StableClusters(method, **QUICK).fit(data)
+        model = StableClusters(method, k=(2, 3, 4), n_bootstraps=8).fit(data)
         assert model.n_clusters_ == 3
         assert adjusted_rand_score(kind, model.labels_) > 0.9
         assert (model.stability_ > 0.75).all()
@@ -90,7 +91,7 @@ class TestMethodsAreExchangeable:
         noise = np.random.default_rng(0).random((300, 4))
         model = StableClusters(DBSCAN(eps=1e-6), **QUICK).fit(noise)
         assert model.n_clusters_ == 1
-        assert not model.trials_["holds"].any()
+        assert (model.trials_["verdict"] == "below").all()
 
 
 class TestHonesty:
@@ -110,6 +111,32 @@ class TestHonesty:
         model = StableClusters(TWO_METHODS).fit(rng.normal(size=(600, 4)) * [4, 1, 1, 1] @ turn)
         assert model.n_clusters_ == 1
         assert model.trials_["found_again"].max() > 0.8
+
+    def test_bought_or_not_is_stable_and_no_more_than_in_the_reference(self):
+        def by_chance(rng):
+            bought = rng.random((600, 1)) < 0.4
+            return bought * rng.normal(3, 0.3, (600, 2))
+
+        data = by_chance(np.random.default_rng(5))
+        model = StableClusters(KMeans(n_init=5), k=(2, 3), reference=by_chance).fit(data)
+        assert model.n_clusters_ == 1
+        best = model.trials_.nlargest(1, "found_again").squeeze()
+        assert best["found_again"] > 0.9
+        assert best["without_groups"] > 0.9
+
+    def test_a_trial_hangs_on_nothing_else_that_is_tried(self):
+        data, _ = blobs(4)
+        alone = StableClusters(KMeans(n_init=5), k=(3,), n_bootstraps=8).fit(data).trials_
+        among = StableClusters(KMeans(n_init=5), k=(2, 4, 3), n_bootstraps=8).fit(data).trials_
+        figures = ["found_again", "without_groups", "weakest", "lower", "upper"]
+        assert (alone.loc[0, figures] == among.query("k == 3").iloc[0][figures]).all()
+
+    def test_an_interval_that_reaches_the_threshold_is_undecided(self):
+        model = StableClusters(TWO_METHODS, k=(2, 3, 4, 5), n_bootstraps=8).fit(blobs(5)[0])
+        trials = model.trials_
+        assert trials["weakest"].between(trials["lower"], trials["upper"]).all()
+        held = (trials["lower"] >= 0.6) & (trials["smallest"] >= 0.02)
+        assert ((trials["verdict"] == "holds") == held).all()
 
     def test_customers_who_are_all_alike_are_one_cluster(self):
         model = StableClusters().fit(np.ones((50, 3)))

@@ -8,7 +8,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from cjlib.markov import changes, markov_tests
 from cjlib.markov.chain import MarkovChain
-from cjlib.markov.mixture import MarkovMixture, choose_components
+from cjlib.markov.continuum import choose_components
+from cjlib.markov.mixture import MarkovMixture
 from cjlib.markov.transitions import TransitionData
 from data.demo.behaviour import STAGES
 from data.demo.generate import generate

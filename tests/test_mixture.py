@@ -13,7 +13,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cjlib.errors import ParameterError
-from cjlib.markov.mixture import MarkovMixture, choose_components
+from cjlib.markov.continuum import choose_components
+from cjlib.markov.mixture import MarkovMixture
 from cjlib.markov.transitions import TransitionData, customer_transitions
 
 

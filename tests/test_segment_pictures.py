@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 from cjlib.plots import (
     cluster_deviations,
@@ -50,8 +51,10 @@ def test_long_names_of_clusters_are_wrapped_not_cut():
 
 def test_stability_and_likelihood_mark_what_was_chosen(found):
     trials = pd.DataFrame({"method": ["a", "a", "b"], "k": [2, 3, 2], "weakest": [0.9, 0.2, 0.5]})
+    trials = trials.assign(lower=trials["weakest"] - 0.1, upper=trials["weakest"] + 0.1)
     ax = stability_by_number(trials.assign(chosen=[True, False, False]), 0.6)
-    rings = [ring.get_offsets().tolist() for ring in ax.collections if len(ring.get_offsets())]
+    rings = [ring.get_offsets().tolist() for ring in ax.findobj(PathCollection)]
+    rings = [ring for ring in rings if ring]
     assert rings == [[[1.95, 0.9]]]
     choice = found.views.types.choice
     rings = likelihood_by_number(choice).collections[-1].get_offsets()

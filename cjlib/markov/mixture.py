@@ -2,14 +2,14 @@
 
 A customer's journeys enter through what is sufficient for a chain: where they start and how often
 each move is made. Customers with the same counts are counted once, so many short journeys cost
-little.
+little. Within a type, customers may differ by degrees: then their own chains lie around the type's
+as Dirichlet laws do, and one type alone is a continuum without groups.
 """
 
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 from scipy.special import logsumexp, xlogy
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -21,8 +21,9 @@ from cjlib.markov.transitions import TransitionData
 
 ENOUGH_TO_START = 20_000
 """Customers on whom the starts are compared; the last run is on all."""
-FOLDS = 3
-"""Parts of the customers for the held-out comparison."""
+FIRST_DISPERSION = 0.05
+FACTORS = (1, 0.9, 1.1, 0.3, 3)
+"""By which the dispersion may change at each step of EM."""
 
 
 class MarkovMixture(ClusterMixin, BaseEstimator):
@@ -41,6 +42,9 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
     smoothing : float
         Pseudo-moves per chain and row, spread as everybody's moves are; keeps every move that
         happens at all possible in every chain.
+    own_chains : bool
+        Whether each customer's chain lies around that of the type: each row drawn from a Dirichlet
+        law whose mean is the type's row. Without it, customers of a type are all alike.
     seed : int
         Of the starts.
 
@@ -51,6 +55,9 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         Share of customers by chain, largest first.
     transition_matrices_ : ndarray, shape (C, S, S)
         NaN in rows that nobody leaves.
+    dispersion_ : ndarray, shape (1 + S + S,)
+        Of the starts; of where each state goes on to; of whether it does or ends the journey. In
+        every type one over the Dirichlet law's concentration; 0 where its customers are alike.
     responsibilities_ : ndarray, shape (N, C)
         Probability of each chain given each learned customer's journeys.
     labels_ : ndarray of int, shape (N,)
@@ -61,7 +68,11 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
     Notes
     -----
     Cadez, Heckerman, Meek, Smyth & White, Model-based clustering and visualization of navigation
-    patterns on a web site, Data Mining and Knowledge Discovery 7 (2003).
+    patterns on a web site, Data Mining and Knowledge Discovery 7 (2003). Own chains: with m the
+    mean of a cell and t the dispersion of its row, the j-th of a customer's moves of one kind (from
+    0) has the factor ``m + j t`` and the j-th out of one state ``1 / (1 + j t)``, so counts of how
+    many customers make a move more than j times are sufficient; the mean by the fixed point of
+    T. Minka, Estimating a Dirichlet distribution (2000).
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         max_iter: int = 500,
         tol: float = 1e-5,
         smoothing: float = 1.0,
+        own_chains: bool = False,
         seed: int = 0,
     ):
         self.n_components = n_components
@@ -79,6 +91,7 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.smoothing = smoothing
+        self.own_chains = own_chains
         self.seed = seed
 
     def __sklearn_tags__(self):
@@ -124,107 +137,144 @@ class MarkovMixture(ClusterMixin, BaseEstimator):
             )
         self.states_ = data.states
         self._layout(data)
-        rows, inverse, times = _distinct(data.counts)
+        rows, inverse, times = _distinct(data.counts @ self._with_going_on)
         generator = np.random.default_rng(self.seed)
         few, few_times = rows, times
         if len(data) > ENOUGH_TO_START:
             some = generator.choice(len(data), ENOUGH_TO_START, replace=False)
             few_times = np.bincount(inverse[some], minlength=len(times)).astype(float)
             few, few_times = rows[few_times > 0], few_times[few_times > 0]
-        runs = []
-        for _ in range(1 if self.n_components == 1 else self.n_init):
-            run = self._first_guess(few, few_times, generator)
-            runs.append(self._climb(few, few_times, *run, steps=20)[:3])
-        best = max(runs, key=lambda run: run[2])
-        weights, logs, _, steps = self._climb(rows, times, *best[:2], steps=self.max_iter)
-        if steps == self.max_iter:
+        weights, means = self._begin(few, few_times, generator)
+        levels = _Levels.of(rows, self._block, self.own_chains)
+        dispersion = np.full(self._within.shape[0], FIRST_DISPERSION if self.own_chains else 0.0)
+        weights, means, dispersion, _ = self._climb(
+            levels, times, weights, means, dispersion, steps=self.max_iter
+        )
+        if self.n_iter_ == self.max_iter:
             warnings.warn(
-                f"the mixture still gained after {steps} steps; raise max_iter",
+                f"the mixture still gained after {self.n_iter_} steps; raise max_iter",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         order = np.argsort(-weights, kind="stable")
-        self.weights_, self._logs = weights[order], logs[:, order]
-        self.n_iter_ = steps
-        share, likelihood = _responsibilities(rows, self.weights_, self._logs)
+        self.weights_, self._means, self.dispersion_ = weights[order], means[:, order], dispersion
+        chains = (self.weights_, self._means, self.dispersion_)
+        share, likelihood = _responsibilities(levels, *chains)
         self.log_likelihood_ = float(times @ likelihood)
         self.responsibilities_ = share[inverse]
         self.labels_ = self.responsibilities_.argmax(1)
         return self
 
     def _layout(self, data: TransitionData) -> None:
-        # one block of cells per distribution: the starts, then each state's moves
+        # One block of cells per distribution: the starts; of each state whether the journey goes on
+        # or ends; and where it goes on to, since customers may differ in one and not in the other.
         size = len(data.states)
-        self._block = np.r_[np.zeros(size, int), np.repeat(np.arange(1, size + 1), size)]
+        cells = size + size * size
+        origin = np.repeat(np.arange(size), size)
         total = np.asarray(data.counts.sum(0)).ravel()
-        possible = np.ones((size + 1, size), bool)
-        if not total[size :: size + 1].any():
-            possible[1:][np.eye(size, dtype=bool)] = False
-        left = np.bincount(self._block, total, size + 1) > 0
-        possible &= left[:, None]
-        self._possible = possible.ravel()
+        moves = total[size:].reshape(size, size)
+        ends = np.tile((moves.sum(1) == 0) & (moves.sum(0) > 0), size)
+        after = np.where(ends, 1 + size + origin, 1 + origin)
+        self._block = np.r_[np.zeros(size, int), after, 1 + size + np.arange(size)]
+        going = size + np.flatnonzero(~ends)
+        on = sparse.csr_array((np.ones(len(going)), (going, origin[~ends])), (cells, size))
+        self._with_going_on = sparse.hstack([sparse.eye_array(cells), on]).tocsr()
+        everything = np.arange(len(self._block))
+        self._within = sparse.csr_array((np.ones(len(everything)), (self._block, everything)))
+        total = total @ self._with_going_on
+        left = self._sums(total) > 0
+        possible = left.copy()
+        if not total[size : size + size * size : size + 1].any():
+            possible[size : size + size * size : size + 1] = False
+        self._possible = possible
         # half a move per cell, so that what only held-out customers do is not impossible
-        prior = np.where(self._possible, total + 0.5, 0.0)
-        self._center = (
-            prior / np.where(left, np.bincount(self._block, prior, size + 1), 1)[self._block]
-        )
+        prior = np.where(possible, total + 0.5, 0.0)
+        self._center = prior / np.where(left, self._sums(prior), 1)
+
+    def _sums(self, counts: np.ndarray) -> np.ndarray:
+        """Return, of each cell, the sum over its block."""
+        return (self._within @ counts)[self._block]
 
     def _normalise(self, counts: np.ndarray) -> np.ndarray:
-        counts = counts + self.smoothing * self._center[:, None]
-        size = len(self.states_)
-        sums = np.add.reduceat(counts, np.arange(0, len(counts), size))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(counts / sums[self._block])
-        # 0 stands for "impossible": no learned customer has such a cell
-        return np.where(self._possible[:, None], logs, 0.0)
+        return self._shares(counts + self.smoothing * self._center[:, None])
 
-    def _first_guess(self, rows, times, generator) -> tuple[np.ndarray, np.ndarray]:
+    def _shares(self, counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            means = counts / self._sums(counts)
+        # 1 stands for "impossible": no learned customer has such a cell
+        return np.where(self._possible[:, None], means, 1.0)
+
+    def _begin(self, rows, times, generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights and chains of the likeliest of several short runs, customers alike."""
+        alike, runs = _Levels.of(rows, self._block, own_chains=False), []
+        for _ in range(1 if self.n_components == 1 else self.n_init):
+            run = self._first_guess(rows, times, generator)
+            runs.append(self._climb(alike, times, *run, steps=20))
+        return max(runs, key=lambda run: run[-1])[:2]
+
+    def _first_guess(self, rows, times, generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # as k-means++ does: each chain begins at a customer whom the chains so far tell badly
         at_best = _saturated(rows, self._block)
         picked, told, badly = [], np.full(rows.shape[0], -np.inf), times
         for _ in range(self.n_components):
             picked.append(generator.choice(len(badly), p=badly / badly.sum()))
             one = self._normalise(rows[[picked[-1]]].toarray().T + 2 * self._center[:, None])
-            told = np.maximum(told, (rows @ one)[:, 0])
+            told = np.maximum(told, (rows @ np.log(one))[:, 0])
             badly = (np.maximum(at_best - told, 0) + 1e-12) * times
         counts = rows[picked].toarray().T
         weights = np.full(self.n_components, 1 / self.n_components)
-        return weights, self._normalise(counts + 2 * self._center[:, None])
+        alike = np.zeros(self._within.shape[0])
+        return weights, self._normalise(counts + 2 * self._center[:, None]), alike
 
-    def _climb(self, rows, times, weights, logs, steps):
-        columns, total = rows.T.tocsr(), times.sum()
+    def _climb(self, levels: "_Levels", times, weights, means, dispersion, steps):
+        columns, total = levels.moves.T.tocsr(), times.sum()
+        leaving = levels.left.T @ times
         before, step = -np.inf, 0
         while step < steps:
             step += 1
-            share, likelihood = _responsibilities(rows, weights, logs)
+            share, likelihood = _responsibilities(levels, weights, means, dispersion)
             # what EM raises: the likelihood with the prior of the smoothing
-            value = times @ likelihood + self.smoothing * (self._center @ logs).sum()
+            value = times @ likelihood + self.smoothing * (self._center @ np.log(means)).sum()
             if value - before < self.tol * total:
                 break
             before = value
             share *= times[:, None]
-            weights = np.maximum(share.sum(0), 1e-300) / total
-            logs = self._normalise(columns @ share)
-        return weights, logs, value, step
+            made = columns @ share
+            if dispersion.any():
+                dispersion = levels.new_dispersion(made, leaving, means, dispersion)
+            new = levels.new_moves(made, means, dispersion)
+            weights, means = self._new_chains(share.sum(0) / total, new)
+        self.n_iter_ = step
+        return weights, means, dispersion, value
+
+    def _new_chains(self, weights: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.maximum(weights, 1e-300), self._normalise(moves)
+
+    def _told(self, counts: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+        levels = _Levels.of(counts, self._block, self.own_chains)
+        return _responsibilities(levels, self.weights_, self._means, self.dispersion_)
 
     @property
     def transition_matrices_(self) -> np.ndarray:
         """Transition probabilities by chain (C, S, S); NaN in rows that nobody leaves."""
         check_is_fitted(self)
-        size = len(self.states_)
-        values = np.where(self._possible, np.exp(self._logs.T), 0.0).reshape(-1, size + 1, size)
-        empty = ~self._possible.reshape(size + 1, size).any(1)
-        return np.where(empty[:, None], np.nan, values)[:, 1:]
+        size, cells = len(self.states_), len(self.states_) * (len(self.states_) + 1)
+        values = np.where(self._possible[:, None], self._means, 0.0).T
+        going = values[:, cells:, None]  # of a move that ends a journey the whole is known already
+        moves = values[:, size:cells].reshape(-1, size, size)
+        onward = (self._block[size:cells] <= size).reshape(size, size)
+        moves = np.where(onward, moves * going, moves)
+        return np.where(moves.sum(2, keepdims=True) > 0, moves, np.nan)
 
     def score_samples(self, X) -> np.ndarray:
         """Return the log-likelihood of each customer's journeys, in nats, shape (N,)."""
         check_is_fitted(self)
-        return _responsibilities(self._data(X).counts, self.weights_, self._logs)[1]
+        return self._told(self._data(X).counts @ self._with_going_on)[1]
 
     def predict_proba(self, X) -> np.ndarray:
         """Return the probability of each chain given each customer's journeys, shape (N, C)."""
         check_is_fitted(self)
-        return _responsibilities(self._data(X).counts, self.weights_, self._logs)[0]
+        return self._told(self._data(X).counts @ self._with_going_on)[0]
 
     def predict(self, X) -> np.ndarray:
         """Return the likeliest chain of each customer, shape (N,)."""
@@ -251,61 +301,83 @@ def _saturated(rows: sparse.csr_array, block: np.ndarray) -> np.ndarray:
     return np.asarray(cells.sum(1)).ravel() - np.asarray(totals.sum(1)).ravel()
 
 
-def _responsibilities(counts, weights, logs) -> tuple[np.ndarray, np.ndarray]:
-    joint = counts @ logs + np.log(weights)
-    likelihood = logsumexp(joint, axis=1)
-    return np.exp(joint - likelihood[:, None]), likelihood
+@dataclass(frozen=True)
+class _Levels:
+    """Who made which move at least once, at least twice, and so on; or, of alike customers, counts.
 
-
-def choose_components(
-    X, candidates: Sequence[int], *, max_customers: int = 20_000, seed: int = 0, **options
-) -> pd.DataFrame:
-    """Compare numbers of journey types on customers not learned from.
-
-    Parameters
+    Attributes
     ----------
-    X : TransitionData or sequences
-        As in `MarkovMixture.fit`.
-    candidates : sequence of int
-        Numbers of chains.
-    max_customers : int
-        A random sample of so many is enough to choose.
-    seed : int
-        Of the sample, the folds and the starts.
-    **options
-        Further parameters of `MarkovMixture`.
-
-    Returns
-    -------
-    DataFrame
-        components, held_out (mean log-likelihood per customer, nats), behind (how far below the
-        best), standard_error (of ``behind``, over customers), chosen: the smallest number that is
-        no more than one standard error behind. One type can win.
+    moves : sparse array, shape (N, L)
+        1 where a customer has made the move of a column more often than its level says.
+    left : sparse array, shape (N, M)
+        The same of moves out of one state, or starts.
+    cell, level : ndarray, shape (L,)
+        Move and level of each column of `moves`.
+    block, left_level : ndarray, shape (M,)
+        State and level of each column of `left`.
+    blocks : ndarray
+        State of each cell.
     """
-    data = MarkovMixture()._data(X, reset=True)
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(len(data))[:max_customers]
-    sample = data.take(np.sort(rows))
-    fold = generator.permutation(len(sample)) % FOLDS
-    scores = np.empty((len(sample), len(candidates)))
-    with warnings.catch_warnings():
-        # a chain too many gains a little for very long; that is no news here
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for column, number in enumerate(candidates):
-            model = MarkovMixture(number, seed=seed, **options)
-            for part in range(FOLDS):
-                model.fit(sample.take(np.flatnonzero(fold != part)))
-                others = np.flatnonzero(fold == part)
-                scores[others, column] = model.score_samples(sample.take(others))
-    held_out = scores.mean(axis=0)
-    behind = scores[:, [held_out.argmax()]] - scores
-    table = pd.DataFrame(
-        {
-            "components": list(candidates),
-            "held_out": held_out,
-            "behind": behind.mean(axis=0),
-            "standard_error": behind.std(axis=0, ddof=1) / np.sqrt(len(sample)),
-        }
-    )
-    close = table.loc[table["behind"] <= table["standard_error"], "components"]
-    return table.assign(chosen=table["components"] == close.min())
+
+    moves: sparse.csr_array
+    left: sparse.csr_array
+    cell: np.ndarray
+    level: np.ndarray
+    block: np.ndarray
+    left_level: np.ndarray
+    blocks: np.ndarray
+
+    @classmethod
+    def of(cls, rows: sparse.csr_array, blocks: np.ndarray, own_chains: bool) -> "_Levels":
+        cells = np.arange(len(blocks))
+        if not own_chains:
+            none = sparse.csr_array((rows.shape[0], 0))
+            return cls(rows, none, cells, 0 * cells, cells[:0], cells[:0], blocks)
+        within = sparse.csr_array((np.ones(len(blocks)), (cells, blocks)))
+        moves, cell, level = _at_least(rows)
+        left, block, left_level = _at_least(sparse.csr_array(rows @ within))
+        return cls(moves, left, cell, level, block, left_level, blocks)
+
+    def new_moves(self, made, means, dispersion) -> np.ndarray:
+        """Return moves by cell and chain, of which repeated ones count less."""
+        mean = means[self.cell]
+        spread = (self.level * dispersion[self.blocks[self.cell]])[:, None]
+        cells = sparse.csr_array((np.ones(len(self.cell)), (self.cell, np.arange(len(self.cell)))))
+        cells.resize(len(self.blocks), len(self.cell))
+        return cells @ (made * mean / (mean + spread))
+
+    def new_dispersion(self, made, leaving, means, dispersion) -> np.ndarray:
+        """Return the dispersion of each state, moved by the factor that gains most likelihood."""
+        of_cell, size = self.blocks[self.cell], len(dispersion)
+        tried = np.clip(np.outer(FACTORS, dispersion), 1e-4, 10)
+        values = []
+        for one in tried:
+            gained = made * np.log(means[self.cell] + (self.level * one[of_cell])[:, None])
+            lost = leaving * np.log1p(self.left_level * one[self.block])
+            values.append(np.bincount(of_cell, gained.sum(1), size))
+            values[-1] -= np.bincount(self.block, lost, size)
+        return tried[np.argmax(values, axis=0), np.arange(size)]
+
+
+def _at_least(counts: sparse.csr_array) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+    """Return which counts exceed 0, 1, …, and of each column of that its old column and level."""
+    counts = sparse.coo_array(counts)
+    row, column = counts.coords
+    times = counts.data.astype(int)
+    level = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    row, column = np.repeat(row, times), np.repeat(column, times)
+    most = level.max(initial=0) + 1
+    code = column * most + level
+    present = np.zeros(counts.shape[1] * most, dtype=bool)
+    present[code] = True
+    kinds, place = np.flatnonzero(present), (np.cumsum(present) - 1)[code]
+    shape = (counts.shape[0], len(kinds))
+    return sparse.csr_array((np.ones(len(row)), (row, place)), shape), kinds // most, kinds % most
+
+
+def _responsibilities(levels: _Levels, weights, means, dispersion):
+    spread = levels.level * dispersion[levels.blocks[levels.cell]]
+    joint = levels.moves @ np.log(means[levels.cell] + spread[:, None]) + np.log(weights)
+    likelihood = logsumexp(joint, axis=1)
+    share = np.exp(joint - likelihood[:, None])
+    return share, likelihood - levels.left @ np.log1p(levels.left_level * dispersion[levels.block])

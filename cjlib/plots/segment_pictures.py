@@ -37,7 +37,9 @@ def stability_by_number(
     for place, method in enumerate(methods):
         one = trials[trials["method"] == method]
         shift = 0.1 * (place - (len(methods) - 1) / 2)  # so that equal points stay two points
-        ax.plot(one["k"] + shift, one["weakest"], marker="osD^v"[place % 5], label=method)
+        ends = [one["weakest"] - one["lower"], one["upper"] - one["weakest"]]
+        style = {"marker": "osD^v"[place % 5], "capsize": 2, "label": method}
+        ax.errorbar(one["k"] + shift, one["weakest"], ends, **style)
         _ring(ax, one.loc[one["chosen"], "k"] + shift, one.loc[one["chosen"], "weakest"])
     ax.axhline(holds, color=MUTED, linestyle="--", label="holds from here")
     ax.set(ylim=(-0.03, 1.05), title=title)
@@ -53,19 +55,19 @@ def likelihood_by_number(choice: pd.DataFrame, *, title: str = "", ax: Axes | No
     Parameters
     ----------
     choice : DataFrame
-        Result of `cjlib.markov.mixture.choose_components`; what was chosen gets a ring.
+        Result of `cjlib.markov.continuum.choose_components`; what was chosen gets a ring.
     title : str
     ax : Axes, optional
     """
     ax = new_axes(ax, 3.2)
-    behind = -choice["behind"]
-    ax.errorbar(
-        choice["components"], behind, choice["standard_error"], color=ACCENT, marker="o", capsize=3
-    )
-    _ring(ax, choice.loc[choice["chosen"], "components"], behind[choice["chosen"]])
+    behind, place = -choice["behind"], np.arange(len(choice))
+    ax.errorbar(place, behind, choice["standard_error"], color=ACCENT, marker="o", capsize=3)
+    _ring(ax, place[choice["chosen"]], behind[choice["chosen"]])
     ax.set(xlabel="number of journey types", title=title)
     ax.set_ylabel("log-likelihood per customer,\nagainst the best (nats)")
-    ax.set_xticks(choice["components"])
+    alone = choice["components"] == 1
+    names = choice["components"].astype(str).mask(alone, "1, " + choice["model"])
+    ax.set_xticks(place, [fill(name, 14) for name in names])
     return ax
 
 

@@ -4,6 +4,7 @@ from cjlib.segments.behaviour import behaviour_features, behaviour_sample
 from cjlib.segments.cluster_names import name_clusters
 from cjlib.segments.clusters import HOLDS, StableClusters
 from cjlib.segments.journey_types import find_journey_types
+from cjlib.segments.no_groups import NoGroups
 from cjlib.segments.profiles import attribute_shares, profiles, readable_profile, verdicts
 from cjlib.segments.rfm import (
     migration,
@@ -18,6 +19,7 @@ from cjlib.segments.views import Views, agreement
 
 __all__ = [
     "HOLDS",
+    "NoGroups",
     "StableClusters",
     "Views",
     "agreement",

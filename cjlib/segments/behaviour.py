@@ -92,6 +92,27 @@ def behaviour_table(
         ``customer_id`` (sorted), ``bucket`` and one float32 column per feature, NaN where a
         customer has none (a feeling never told, the pace of a single event).
     """
+    sums = behaviour_sums(log, features, until=until, buckets=buckets)
+    return pd.concat([sums[["customer_id", "bucket"]], from_sums(sums, features)], axis=1)
+
+
+def behaviour_sums(
+    log,
+    features: Sequence[str],
+    *,
+    until: pd.Timestamp | None = None,
+    buckets: Sequence[int] | None = None,
+    by: Sequence[str] = ("customer_id",),
+) -> pd.DataFrame:
+    """Count and add up, on the engine, what features are made of: by customer, or journey as well.
+
+    Returns
+    -------
+    DataFrame
+        ``bucket``, ``n`` events, ``first`` and ``last`` (seconds since 1970), ``days`` between
+        them, and what the features need: events of each stage, touchpoint and channel, ``told`` and
+        ``felt``, ``spent``, ``moves`` and ``back``. Sorted by customer (and journey).
+    """
     until = log.as_of if until is None else until
     events, visits = log.events, log.visits
     events = events.filter(events.timestamp <= until)
@@ -101,50 +122,71 @@ def behaviour_table(
     if buckets is not None:
         events = events.filter(events.bucket.isin(list(buckets)))
         visits = visits.filter(visits.bucket.isin(list(buckets)))
-    attributes = [name for name in features if ": " in name and _kind(name) not in OF_EVENTS]
     counted = {
-        name: _aggregate(events, name)
+        name: (events[kind] == name.partition(": ")[2]).fill_null(False).cast("float64").sum()
         for name in features
-        if name not in attributes and name != STEPS_BACK
+        if ": " in name and (kind := _kind(name)) in OF_EVENTS
     }
-    table = events.group_by("customer_id").aggregate(bucket=events.bucket.min(), **counted)
-    others = [_steps_back(visits, log.stages.positions)] if STEPS_BACK in features else []
-    others += [_attribute_levels(log.customers, attributes)] if attributes else []
+    if "feeling" in features:
+        counted |= {"told": events.sentiment.count(), "felt": events.sentiment.sum()}
+    if "value" in features:
+        counted["spent"] = events.value.sum(where=events.purchase | (events.value < 0))
+    seconds = events.timestamp.epoch_seconds()
+    table = events.group_by(by).aggregate(
+        bucket=events.bucket.min(),
+        n=events.count(),
+        first=seconds.min(),
+        last=seconds.max(),
+        **counted,
+    )
+    others = [_steps_back(visits, log.stages.positions, by)] if STEPS_BACK in features else []
+    attributes = [name for name in features if is_attribute(name)]
+    if attributes:
+        others.append(_attribute_levels(log.customers, attributes))
     for other in others:
-        table = table.left_join(other, "customer_id").drop("customer_id_right")
-    if STEPS_BACK in features:
-        table = table.fill_null({STEPS_BACK: 0.0})
-    table = table.mutate(**{name: table[name].round(6).cast("float32") for name in features})
-    return table.select("customer_id", "bucket", *features).order_by("customer_id").to_pandas()
+        shared = [name for name in by if name in other.columns]
+        table = table.left_join(other, shared).drop([f"{name}_right" for name in shared])
+    sums = table.order_by(by).to_pandas()
+    return sums.assign(days=(sums["last"] - sums["first"]) / DAY)
+
+
+def from_sums(sums: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return one float32 column per feature, from the sums of `behaviour_sums`."""
+    events = sums["n"]
+    found = {}
+    for name in features:
+        if name == "days between events":
+            found[name] = np.log1p(sums["days"] / (events - 1).where(events > 1))
+        elif name == "events":
+            found[name] = np.log1p(events)
+        elif name == "feeling":
+            found[name] = sums["felt"] / sums["told"].where(sums["told"] > 0)
+        elif name == "value":
+            found[name] = np.log1p(sums["spent"].fillna(0).clip(lower=0))
+        elif name == STEPS_BACK:
+            found[name] = (sums["back"] / sums["moves"].where(sums["moves"] > 0)).fillna(0)
+        elif _kind(name) in OF_EVENTS:
+            found[name] = sums[name] / events
+        else:
+            found[name] = sums[name]
+    return pd.DataFrame(found, index=sums.index).astype(float).round(6).astype(np.float32)
+
+
+def is_attribute(feature: str) -> bool:
+    """Say whether a feature is what a customer is, not what was done."""
+    return ": " in feature and _kind(feature) not in OF_EVENTS
 
 
 def _kind(feature: str) -> str:
     return feature.partition(": ")[0]
 
 
-def _aggregate(events: ir.Table, feature: str) -> ir.Scalar:
-    """Return the expression of one feature over a customer's events."""
-    kind, _, level = feature.partition(": ")
-    if kind in OF_EVENTS:
-        return (events[kind] == level).fill_null(False).cast("float64").mean()
-    if kind == "days between events":
-        first, last = events.timestamp.min(), events.timestamp.max()
-        days = (last.epoch_seconds() - first.epoch_seconds()) / DAY
-        return (days / (events.count() - 1).nullif(0) + 1).ln()
-    if kind == "events":
-        return (events.count() + 1).ln()
-    if kind == "feeling":
-        return events.sentiment.mean()
-    spent = events.value.sum(where=events.purchase | (events.value < 0)).fill_null(0.0)
-    return (ibis.greatest(spent, 0.0) + 1).ln()
-
-
-def _steps_back(visits: ir.Table, positions: dict[str, int]) -> ir.Table:
-    """Return, per customer, the share of moves within journeys that lead to an earlier stage."""
+def _steps_back(visits: ir.Table, positions: dict[str, int], by: Sequence[str]) -> ir.Table:
+    """Count the moves within journeys, and those of them that lead to an earlier stage."""
     place = visits.next_stage.cases(*positions.items(), else_=ibis.null("int64"))
     moves = visits.filter(visits.next_stage.isin(list(positions)))
     back = (place < visits.position).cast("float64")
-    return moves.group_by("customer_id").aggregate(**{STEPS_BACK: back.mean()})
+    return moves.group_by(by).aggregate(moves=moves.count(), back=back.sum())
 
 
 def _attribute_levels(customers: ir.Table, features: Sequence[str]) -> ir.Table:

@@ -13,9 +13,11 @@ import yaml
 from scipy.optimize import linear_sum_assignment
 
 from cjlib.errors import ParameterError, Unanswerable
+from cjlib.markov.continuum import DEGREES
 from cjlib.segments.behaviour import LOGARITHMS, OF_EVENTS, behaviour_chunks
-from cjlib.segments.clusters import HOLDS, StableClusters, stability_band
+from cjlib.segments.clusters import HOLDS, UNDECIDED, StableClusters, stability_band
 
+CLUSTERS, NOT_LASTING = "of clusters", "without lasting differences"
 ALL = "all"
 """The name of the one group that holds everybody."""
 FEATURES = 14  # drawn, those that set the clusters apart most
@@ -61,16 +63,23 @@ class BehaviourClusters:
         Returns
         -------
         DataFrame
-            ``clusters`` (0 when none holds), ``method``, ``k``, ``weakest``, ``silhouette``,
-            ``verdict`` (the reading of the weakest cluster's stability), ``most`` (largest number
-            tried), ``holds`` and ``kept`` (how many names come from an earlier report).
+            ``clusters`` (0 when none holds), ``method``, ``k``, ``weakest`` with ``lower`` and
+            ``upper``, ``silhouette``, ``verdict`` (the reading of the weakest cluster's stability),
+            ``most`` (largest number tried), ``holds``, ``kept`` (how many names come from an
+            earlier report) and ``customers_are``: of clusters, ``undecided`` where one may hold;
+            without, ``different by degrees`` where the reference says ``by_degrees``,
+            or ``without lasting differences``.
         """
-        trials = self.model.trials_
+        trials = self.model.trials_.query("k > 1")
         if trials.empty:
             raise Unanswerable("too few customers differ to look for clusters")
         best = trials.sort_values(["chosen", "weakest"], ascending=False, kind="stable").head(1)
+        are = DEGREES if getattr(self.model.reference, "by_degrees", False) else NOT_LASTING
+        if UNDECIDED in set(trials["verdict"]):
+            are = UNDECIDED
         return best.assign(
             clusters=best["k"].where(best["chosen"], 0),
+            customers_are=CLUSTERS if trials["chosen"].any() else are,
             verdict=best["weakest"].map(stability_band),
             most=trials["k"].max(),
             holds=HOLDS,

@@ -1,6 +1,7 @@
 """Clusters of customers that hold: how many there are, and how stable each of them is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 HOLDS = 0.6  # stability from which a cluster holds
 SMALLEST = 0.02  # share of the customers that a cluster has at least
 COMPONENTS = 8  # principal components at most
+HELD, UNDECIDED, BELOW = "holds", "undecided", "below"
 BANDS = {"highly stable": 0.85, "valid": 0.75, "a pattern": HOLDS, "not to be trusted": 0.0}
 """Readings of a cluster's stability, from its lower limit (C. Hennig, R package fpc)."""
 NUMBERS = ("n_clusters", "n_components")
@@ -59,18 +61,20 @@ class StableClusters(ClusterMixin, BaseEstimator):
     are clustered. Each clustering is then repeated on bootstrap samples, and each cluster's Jaccard
     index with its best match averaged (Hennig 2007).
 
-    A split of structureless data can be stable too: halves of a long cloud are. The index is
-    therefore set against the mean index J0 of the same method in data without structure, drawn
-    uniformly over the ranges of the features and over those of the components (the references of
-    the gap statistic; Tibshirani, Walther & Hastie 2001); the larger J0 counts::
+    A split of customers without groups can be stable too: halves of a long cloud are, and so are
+    those who bought and those who did not. So the same method is tried on several draws of a
+    *reference* without groups, and the index J is set against J0, the most that the mean index of
+    the clusters came to in any of them::
 
         stability = (J - J0) / (1 - J0), at least 0
 
-    On uniform noise it is near 0; for clusters always found again it is 1. A clustering *holds*
-    when every cluster reaches 0.6 and has at least 2 % of the customers. Among
-    those that hold, the best band of the weakest cluster's stability wins, then the silhouette,
-    then (of mixtures) the BIC; when none holds, the answer is one cluster. A cluster that holds is
-    found again; whether there is a gap around it, or only fewer customers, the silhouette says.
+    Without groups it is near 0; for clusters always found again it is 1. A clustering *holds* when
+    the interval of its weakest cluster's stability (95 %, of the mean over the bootstrap samples)
+    lies above 0.6 and every cluster has at least 2 % of the customers; where the interval reaches
+    0.6 it is undecided. Among those that hold, the best band of the weakest cluster's stability
+    wins, then the silhouette, then (of mixtures) the BIC; when none holds, the answer is one
+    cluster. A cluster that holds is found again; whether there is a gap around it, or only fewer
+    customers, the silhouette says.
 
     Parameters
     ----------
@@ -85,6 +89,13 @@ class StableClusters(ClusterMixin, BaseEstimator):
         Bootstrap samples per clustering; a fifth where a cluster is soon seen not to hold.
     n_rows : int
         Rows at most in a bootstrap sample and in the silhouette.
+    reference : callable, optional
+        From a random generator to customers without groups, in the form of ``X``, such as a
+        `cjlib.segments.no_groups.NoGroups`. By default data uniform over the ranges of the features
+        and over those of the components (those of the gap statistic; Tibshirani, Walther & Hastie
+        2001), two draws of each and their mean; it knows of no skewness and no dependence.
+    n_references : int
+        Draws of it; two where a clustering is found again too seldom to hold anyway.
     seed : int
         Of the samples and, where they take one, of the methods.
 
@@ -92,8 +103,9 @@ class StableClusters(ClusterMixin, BaseEstimator):
     ----------
     trials_ : DataFrame
         One row per clustering tried: ``method``, ``k``, ``found_again`` (lowest mean Jaccard index
-        of a cluster), ``weakest`` (lowest stability), ``silhouette``, ``bic``, ``smallest`` share,
-        ``holds``, ``chosen``.
+        of a cluster), ``without_groups`` (J0), ``weakest`` (lowest stability) with ``lower`` and
+        ``upper``, ``verdict`` (holds, undecided, below), ``silhouette``, ``bic``, ``smallest``
+        share, ``chosen``.
     n_clusters_ : int
     labels_ : array of shape (n_samples,)
         Clusters from the largest to the smallest.
@@ -113,12 +125,16 @@ class StableClusters(ClusterMixin, BaseEstimator):
         k: Sequence[int] = (2, 3, 4, 5, 6),
         n_bootstraps: int = 20,
         n_rows: int = 600,
+        reference: Callable[[np.random.Generator], np.ndarray] | None = None,
+        n_references: int = 6,
         seed: int = 0,
     ):
         self.methods = methods
         self.k = k
         self.n_bootstraps = n_bootstraps
         self.n_rows = n_rows
+        self.reference = reference
+        self.n_references = n_references
         self.seed = seed
 
     def fit(self, X, y=None) -> "StableClusters":
@@ -183,40 +199,41 @@ class StableClusters(ClusterMixin, BaseEstimator):
 
     def _choose(self, X: np.ndarray, Z: np.ndarray) -> None:
         """Try every clustering; set ``trials_``, ``model_``, ``order_`` and ``stability_``."""
-        rng = np.random.default_rng(self.seed)
-        rows = rng.permutation(len(Z))[: 2 * self.n_rows]  # where clusterings are compared
+        rows = self._rng().permutation(len(Z))[: 2 * self.n_rows]  # where clusterings are compared
         seen = Z[rows]
-        scaled = self._scale(X[rows])
-        noise = [
-            [self.pca_.transform(_uniform(scaled, rng)) for _ in range(2)],
-            [_uniform(seen, rng) for _ in range(2)],
-        ]
+        references = self._references(X, Z, rows)
         most = min(len(np.unique(seen.round(6), axis=0)), len(Z) / 2)
         trials, kept = [], []
         for name, method in self._candidates(most):
             model = _fitted(method, Z if _number(method) else seen)
             labels = model.predict(seen)
-            stability, again = self._stability(method, seen, labels, noise, rng)
-            smallest = np.bincount(labels, minlength=len(stability)).min() / len(labels)
-            weakest, several = float(stability.min()), len(stability) > 1
+            found = self._found_again(method, seen, labels, (name,))
+            smallest = np.bincount(labels, minlength=len(found.T)).min() / len(labels)
+            chance = self._without_groups(name, method, found.mean(axis=0).min(), references)
+            stability, lower, upper = _beyond(found, chance)
+            possible = len(stability) > 1 and smallest >= SMALLEST
             trials.append(
                 {
                     "method": name,
                     "k": len(stability),
-                    "found_again": again,
-                    "weakest": weakest,
+                    "found_again": found.mean(axis=0).min(),
+                    "without_groups": chance,
+                    "weakest": stability.min(),
+                    "lower": lower,
+                    "upper": upper,
                     "silhouette": _silhouette(seen[: self.n_rows], labels[: self.n_rows]),
                     "bic": model.bic(seen) if hasattr(model, "bic") else np.nan,
                     "smallest": smallest,
-                    "holds": several and weakest >= HOLDS and smallest >= SMALLEST,
+                    "verdict": _verdict(lower, upper) if possible else BELOW,
                 }
             )
             kept.append((model, stability))
-        columns = "method k found_again weakest silhouette bic smallest holds"
-        self.trials_ = pd.DataFrame(trials, columns=columns.split()).assign(chosen=False)
+        columns = "method k found_again without_groups weakest lower upper silhouette bic smallest"
+        columns = [*columns.split(), "verdict"]
+        self.trials_ = pd.DataFrame(trials, columns=columns).assign(chosen=False)
         self.model_, stability = DummyClassifier(strategy="prior"), np.array([np.nan])
         self.model_.fit(Z, np.zeros(len(Z), dtype=int))
-        if self.trials_["holds"].any():
+        if (self.trials_["verdict"] == HELD).any():
             best = self._best()
             self.trials_.loc[best, "chosen"] = True
             self.model_, stability = kept[best]
@@ -235,12 +252,14 @@ class StableClusters(ClusterMixin, BaseEstimator):
             told = [number for number in NUMBERS if number in method.get_params()]
             for k in self.k if told else [0]:
                 if k < most:
-                    numbers = dict.fromkeys(told, k)
-                    yield name, _seeded(clone(method).set_params(**numbers), self.seed)
+                    chosen = dict.fromkeys(told, k)
+                    if "copy" in method.get_params():  # else HDBSCAN warns of a default to come
+                        chosen["copy"] = True
+                    yield name, _seeded(clone(method).set_params(**chosen), self.seed)
 
     def _best(self) -> int:
         """Return the row of ``trials_`` to keep."""
-        held = self.trials_[self.trials_["holds"]]
+        held = self.trials_[self.trials_["verdict"] == HELD]
         band = held["weakest"].map(lambda value: sum(value >= low for low in BANDS.values()))
         ranked = held.assign(band=band, silhouette=held["silhouette"].round(2))
         ranked = ranked.sort_values(
@@ -251,37 +270,74 @@ class StableClusters(ClusterMixin, BaseEstimator):
         )
         return int(ranked.index[0])
 
-    def _stability(self, method, seen, labels, noise, rng) -> tuple[np.ndarray, float]:
-        """Return each cluster's stability, and the lowest mean Jaccard index of any."""
-        few = max(self.n_bootstraps // 5, 2)
-        found = self._found_again(method, seen, labels, few, rng)
-        if found.min() >= HOLDS - 0.1:
-            found = self._found_again(method, seen, labels, self.n_bootstraps, rng)
-        chance = 0.0
-        for alike in noise:
+    def _without_groups(self, name, method, found_again, references) -> float:
+        """Return the most that a mean Jaccard index comes to in a draw without groups."""
+        chance = []
+        for draw, alike in enumerate(references if found_again >= HOLDS else references[:2]):
             means = []
-            for data in alike:
-                of_noise = _fitted(method, data).predict(data)
-                means.append(self._found_again(method, data, of_noise, few, rng).mean())
-            chance = max(chance, float(np.mean(means)))
-        return np.clip((found - chance) / max(1 - chance, 1e-2), 0, 1), float(found.min())
+            for number, data in enumerate(alike):
+                labels = _fitted(method, data).predict(data)
+                stream = (name, draw, number)
+                means.append(self._found_again(method, data, labels, stream, self._few).mean())
+            chance.append(np.mean(means))
+        return float(max(chance))
 
-    def _found_again(self, method, seen, labels, times, rng) -> np.ndarray:
-        """Return each cluster's mean Jaccard index over bootstraps; 0 where there is but one."""
+    @property
+    def _few(self) -> int:
+        return max(self.n_bootstraps // 5, 2)
+
+    def _found_again(self, method, seen, labels, stream, times: int = 0) -> np.ndarray:
+        """Return each cluster's Jaccard index by bootstrap; 0 where there is but one.
+
+        Unless told how many times: a few, and all where the clusters may hold.
+        """
         k = _number(method) or int(labels.max()) + 1
         if k < 2:
-            return np.zeros(1)
+            return np.zeros((2, 1))
+        rng = self._rng(*stream, k)
         size = min(len(seen), self.n_rows) if _number(method) else len(seen)
         overlaps = []
-        for _ in range(times):
+        for _ in range(times or self.n_bootstraps):
             drawn = seen[rng.integers(len(seen), size=size)]
             if len(np.unique(drawn, axis=0)) > k:
                 again = _seeded(_with_fewer_starts(method), int(rng.integers(2**31)))
                 overlaps.append(jaccard(labels, _fitted(again, drawn).predict(seen), k))
-        return np.nan_to_num(np.sum(overlaps, axis=0)) / max(len(overlaps), 1) + np.zeros(k)
+            if len(overlaps) == self._few and np.nanmean(overlaps, axis=0).min() < HOLDS - 0.1:
+                break
+        return np.nan_to_num(np.array(overlaps)) if len(overlaps) > 1 else np.zeros((2, k))
+
+    def _references(self, X, Z, rows) -> list[list[np.ndarray]]:
+        """Return customers without groups, in the space that is clustered; lists count as one."""
+        rng = self._rng("reference")
+        if self.reference is not None:
+            drawn = (np.asarray(self.reference(rng), float) for _ in range(self.n_references))
+            return [[self._project(one)[rows]] for one in drawn]
+        scaled, few = self._scale(X[rows]), range(2)
+        return [
+            [self.pca_.transform(_uniform(scaled, rng)) for _ in few],
+            [_uniform(Z[rows], rng) for _ in few],
+        ]
+
+    def _rng(self, *stream) -> np.random.Generator:
+        """Return random numbers of a stream's own: none hangs on what else is tried."""
+        return np.random.default_rng([self.seed, crc32(repr(stream).encode())])
 
     def _labels(self, Z: np.ndarray) -> np.ndarray:
         return self.order_[self.model_.predict(Z)]
+
+
+def _beyond(found: np.ndarray, chance: float) -> tuple[np.ndarray, float, float]:
+    """Return the stability of clusters, and the interval of the weakest's, from Jaccard indices."""
+    mean = found.mean(axis=0)
+    weakest = mean.argmin()
+    error = 1.96 * found[:, weakest].std(ddof=1) / np.sqrt(len(found))
+    values = np.r_[mean, mean[weakest] - error, mean[weakest] + error]
+    values = np.clip((values - chance) / max(1 - chance, 1e-2), 0, 1)
+    return values[:-2], float(values[-2]), float(values[-1])
+
+
+def _verdict(lower: float, upper: float) -> str:
+    return HELD if lower >= HOLDS else UNDECIDED if upper >= HOLDS else BELOW
 
 
 def _fitted(method: BaseEstimator, Z: np.ndarray):

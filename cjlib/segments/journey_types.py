@@ -9,14 +9,15 @@ import pandas as pd
 from sklearn.base import clone
 
 from cjlib.errors import Unanswerable
-from cjlib.markov.mixture import MarkovMixture, choose_components
+from cjlib.markov.continuum import BARELY, choose_components
+from cjlib.markov.mixture import MarkovMixture
 from cjlib.markov.transitions import TransitionData, customer_transitions
 from cjlib.segments.cluster_names import ALL, group_names
-from cjlib.segments.clusters import jaccard, stability_band
+from cjlib.segments.clusters import UNDECIDED, jaccard, stability_band
 
 SAMPLE = 20_000  # customers from whom the chains are learned
 BOOTSTRAPS = 5  # behind the stability
-BARELY = 0.02  # nats per customer: with many customers less than this is sure, and no use
+NONE = (np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class JourneyTypes:
     names : list of str
         One per chain, from the most frequent to the least; ``["all"]`` when there is one.
     choice : DataFrame
-        How the number was chosen, see `cjlib.markov.mixture.choose_components`.
+        How the number was chosen, see `cjlib.markov.continuum.choose_components`.
     stability : ndarray, shape (C,)
         Mean Jaccard index of each type when the chains are learned again from bootstrap samples;
         NaN when there is one type.
@@ -46,14 +47,25 @@ class JourneyTypes:
         Returns
         -------
         DataFrame
-            ``types``, ``most`` (largest number tried), ``weakest`` (lowest stability), ``verdict``
-            (its reading), ``sure_share`` (of the customers learned from, ``customers``: those who
-            belong to their type with a probability of 0.8 or more).
+            ``types``, ``most`` (largest number tried), ``customers_are`` (``alike``, ``different by
+            degrees``, of ``types``, or ``undecided``: perhaps of types), ``gain`` of the best
+            number of types over a continuum (nats per customer) with ``lower`` and ``upper``,
+            ``weakest`` (lowest stability), ``verdict`` (its reading), ``sure_share`` (of the
+            customers learned from, ``customers``: those who belong to their type with a probability
+            of 0.8 or more).
         """
         surest = self.model.responsibilities_.max(axis=1)
+        tried = self.choice[self.choice["components"] > 1].nlargest(1, "gain")
+        gain, lower, upper = tried[["gain", "lower", "upper"]].to_numpy()[0] if len(tried) else NONE
+        found = self.choice.loc[self.choice["chosen"], "model"].item()
+        open_ = len(self.names) == 1 and upper > BARELY
         row = {
             "types": len(self.names),
             "most": int(self.choice["components"].max()),
+            "customers_are": UNDECIDED if open_ else found,
+            "gain": gain,
+            "lower": lower,
+            "upper": upper,
             "weakest": float(self.stability.min()),
             "verdict": stability_band(self.stability.min()),
             "sure_share": float((surest >= 0.8).mean()),
@@ -108,9 +120,9 @@ def find_journey_types(
 ) -> JourneyTypes:
     """Learn how many journey types there are and what they are.
 
-    The number is the smallest whose log-likelihood on customers not learned from is within a
-    standard error, or 0.02 nats per customer, of the best. Learned from a sample when the log is
-    large.
+    Several only where they foretell the journeys of customers not learned from better than a
+    continuum does, see `cjlib.markov.continuum.choose_components`. Learned from a sample when the
+    log is large.
 
     Parameters
     ----------
@@ -118,7 +130,7 @@ def find_journey_types(
     model : MarkovMixture
         How each number of types is learned.
     numbers : sequence of int
-        Numbers of types to try, 1 among them.
+        Numbers of types to try.
     seed : int
         Of the sample, the folds and the bootstraps.
     """
@@ -129,10 +141,8 @@ def find_journey_types(
     candidates = [k for k in numbers if k == 1 or k * 20 <= len(sample)]
     options = model.get_params()
     del options["n_components"], options["seed"]
-    choice = choose_components(sample, candidates, max_customers=5_000, seed=seed, **options)
-    close = choice["behind"] <= np.maximum(choice["standard_error"], BARELY)
-    number = int(choice.loc[close, "components"].min())
-    choice["chosen"] = choice["components"] == number
+    choice = choose_components(sample, candidates, seed=seed, **options)
+    number = int(choice.loc[choice["chosen"], "components"].item())
     model = clone(model).set_params(n_components=number).fit(sample)
     stability = _stability(model, sample, rng)
     return JourneyTypes(model, type_names(model, sample, log), choice, stability)

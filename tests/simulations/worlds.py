@@ -39,6 +39,27 @@ CHAIN = pd.DataFrame(  # of a visit that is not lost: where it goes on
     STAGES,
     STAGES,
 )
+KINDS = (  # chains of customers of three kinds: the first, those who hesitate, those who are quick
+    CHAIN.to_numpy(),
+    np.array(
+        [
+            [0.00, 0.95, 0.05, 0.00, 0.00],
+            [0.75, 0.00, 0.25, 0.00, 0.00],
+            [0.20, 0.70, 0.00, 0.10, 0.00],
+            [0.00, 0.10, 0.00, 0.00, 0.90],
+            [0.80, 0.20, 0.00, 0.00, 0.00],
+        ]
+    ),
+    np.array(
+        [
+            [0.00, 0.10, 0.90, 0.00, 0.00],
+            [0.05, 0.00, 0.95, 0.00, 0.00],
+            [0.00, 0.05, 0.00, 0.95, 0.00],
+            [0.00, 0.00, 0.70, 0.00, 0.30],
+            [0.00, 0.10, 0.90, 0.00, 0.00],
+        ]
+    ),
+)
 LOST = {"awareness": 0.35, "consideration": 0.30, "decision": 0.25, "purchase": 0.3}
 LOST |= {"post_sale": 0.85}
 
@@ -59,6 +80,7 @@ class World:
     journeys: float = 3.0  # a year and customer, on average
     staying: float = math.inf  # days until a customer leaves for ever, on average
     own_chains: float = 20.0  # concentration of customers' own chains; infinite: all alike
+    kinds: int = 1  # of customers, with chains, touchpoints and channels of their own; by id
     visit_events: float = 1.0  # events of a visit beyond the first, on average
     longer_visits: float = 0.0  # power of activity on that number
     buys_more: float = 0.0  # power of activity on the odds of not being lost before the purchase
@@ -92,8 +114,9 @@ def rows_of(world: World, since: float = 0) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["customer_id", "day", "touchpoint"])
     table = table[table["day"].between(since, world.days, inclusive="left")]
     table["timestamp"] = (BEGIN + pd.to_timedelta(table.pop("day"), unit="D")).dt.floor("s")
-    weights = _zipf(len(CHANNELS))
-    table["channel"] = np.array(CHANNELS)[rng.choice(len(CHANNELS), len(table), p=weights)]
+    channel = rng.choice(len(CHANNELS), len(table), p=_zipf(len(CHANNELS)))
+    channel += 2 * (table["customer_id"] % world.kinds)
+    table["channel"] = np.array(CHANNELS)[channel % len(CHANNELS)]
     value = np.exp(rng.normal(4, 0.6, len(table))).round(2)
     table["value"] = np.where(table["touchpoint"] == "buy", value, np.nan)
     table["customer_id"] = "c" + table["customer_id"].astype(str)
@@ -112,14 +135,16 @@ def births(world: World, rng: np.random.Generator) -> np.ndarray:
 def _life(
     world: World, rng: np.random.Generator, who: int, activity: float, born: float, until: float
 ) -> list[tuple[int, float, str]]:
-    chain = CHAIN.to_numpy()
+    kind = who % world.kinds
+    chain = KINDS[kind]
     if not math.isinf(world.own_chains):
         chain = rng.gamma(np.maximum(chain, 1e-9) * world.own_chains) * (chain > 0)
         chain /= np.maximum(chain.sum(axis=1, keepdims=True), 1e-12)
     weights = {}
     for stage, names in TOUCHPOINTS.items():
         power = np.array([activity ** world.preferred.get(name, 0.0) for name in names])
-        weights[stage] = (_zipf(len(names)) * power) / (_zipf(len(names)) * power).sum()
+        weight = np.roll(_zipf(len(names)), 2 * kind) * power
+        weights[stage] = weight / weight.sum()
     beyond = world.visit_events * activity**world.longer_visits
     events, day, journey = [], born, 0
     while day < until:
