@@ -4,6 +4,7 @@ import ibis
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 
 from cjlib.churn.actions import (
     CONTACT,
@@ -17,6 +18,7 @@ from cjlib.churn.actions import (
     held_out,
     rank_list,
 )
+from cjlib.churn.drift import Level
 from cjlib.churn.features import Vocabulary
 from cjlib.churn.profit import expected_values
 from cjlib.errors import ParameterError, Unanswerable
@@ -103,11 +105,13 @@ def test_what_is_at_risk_is_scaled_by_the_test_and_leaves_out_who_is_long_gone(f
             "value_at_risk": 10.0,
         }
     )
-    groups, total = at_risk(actions, samples, promised)
+    level = Level(np.array([4 * logit(0.25)]), by_chance=0.1)  # a quarter of it is carried on
+    groups, total = at_risk(actions, samples, promised, level)
     row = total.iloc[0]
     assert row["value_at_risk"] == pytest.approx(200 / 2, rel=0.06)
     assert row["lower"] < row["value_at_risk"] < row["upper"]
     assert (row["customers"], row["churners"], row["gone"]) == (20, 5, 7)
+    assert row["churners_lower"] < 5 < row["churners_upper"]
     assert row["brought_value"] == 20.0
     half = groups.set_index("group").loc[CONTACT, "value_at_risk"]
     assert half == pytest.approx(row["value_at_risk"] / 2, rel=0.01)
@@ -117,7 +121,7 @@ def test_without_values_orders_are_at_risk(frame):
     samples = samples_of([frame], log=log_of(orders_of([("a", "2025-05-20", True, None)])))
     assert (expected_values(samples, frame) == frame["expected_orders"]).all()
     actions = pd.DataFrame({"group": [CONTACT], "churn_probability": 0.5, "value_at_risk": 1.0})
-    groups, total = at_risk(actions, samples, np.full(len(frame), 0.5))
+    groups, total = at_risk(actions, samples, np.full(len(frame), 0.5), Level(np.zeros(1), 0.1))
     assert total["unit"].item() == "orders"
     assert {"orders_at_risk"} <= set(groups) & set(total)
 

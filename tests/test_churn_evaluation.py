@@ -1,5 +1,7 @@
 """Figures of merit, their intervals, and what acting is worth."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from cjlib.churn.evaluation import (
     by_group,
     calibrated,
     calibration,
+    calibration_error,
     equal_groups,
     evaluate,
     feature_gain,
@@ -115,24 +118,30 @@ def test_calibration_groups_hold_everybody_once(scored):
     assert table["predicted"].between(table["lower"], table["upper"]).sum() >= 8
 
 
-@pytest.mark.parametrize(("observed", "verdict"), [(0.5, "none"), (0.8, "off")])
-def test_probabilities_that_are_off_are_called_so(observed, verdict):
-    table = pd.DataFrame({"predicted": [0.5] * 10, "observed": observed, "customers": 10})
-    table = table.assign(lower=observed - 0.1, upper=observed + 0.1)
-    row = calibrated(table).iloc[0]
-    assert row["verdict"] == verdict
-    assert row["groups"] == 10
-    assert row["observed_churn"] == pytest.approx(observed)
+@pytest.mark.parametrize(
+    ("ece", "perfect", "most", "verdict"),
+    [
+        (0.063, 0.060, 0.085, "none"),  # a right score of few customers
+        (0.090, 0.060, 0.085, "off"),
+        (0.015, 0.005, 0.008, "none"),  # beyond chance, and too little to matter
+        (0.030, 0.005, 0.008, "off"),
+    ],
+)
+def test_probabilities_are_off_beyond_what_chance_shows(ece, perfect, most, verdict):
+    row = pd.DataFrame({"ece": [ece], "ece_perfect": perfect, "ece_perfect_upper": most}, index=[3])
+    found = calibrated(OpenedTest(None, np.array([0.2, 0.4]), row, row), [True, False]).iloc[0]
+    assert found["verdict"] == verdict
+    assert (found["predicted_churn"], found["observed_churn"]) == pytest.approx((0.3, 0.5))
 
 
-@pytest.mark.parametrize(("inside", "verdict"), [(6, "off"), (7, "none")])
-def test_probabilities_are_read_as_such_when_seven_of_ten_groups_hold(inside, verdict):
-    table = pd.DataFrame({"predicted": 0.5, "observed": 0.5, "customers": [10] * 9 + [110]})
-    table = table.assign(lower=0.4, upper=np.where(np.arange(10) < inside, 0.6, 0.45))
-    table.loc[9, "predicted"] = 0.7
-    row = calibrated(table).iloc[0]
-    assert (row["inside"], row["verdict"]) == (inside, verdict)
-    assert row["predicted_churn"] == pytest.approx((0.5 * 90 + 0.7 * 110) / 200)
+def test_the_error_that_chance_shows_is_that_of_answers_drawn_from_the_score():
+    rng = np.random.default_rng(8)
+    p = rng.beta(2, 2, 300)
+    drawn = [calibration_error(rng.random(300) < p, p)[0] for _ in range(400)]
+    _, perfect = calibration_error(rng.random(300) < p, p)
+    assert np.mean(drawn) == pytest.approx(perfect.mean(), rel=0.05)
+    assert np.quantile(drawn, 0.95) == pytest.approx(np.quantile(perfect, 0.95), rel=0.07)
+    assert perfect.mean() > 0.05
 
 
 def test_gains_of_a_perfect_score():
@@ -150,7 +159,27 @@ def test_gains_of_a_perfect_score():
 def test_gains_of_two_customers_are_drawn_between_them():
     table = gains([True, False], {"right": [0.9, 0.1]}).set_index("contacted")["found"]
     assert table[0.25] == pytest.approx(0.5)
-    assert not gains([False, False], {"none": [0.9, 0.1]})["found"].any()
+
+
+def test_nobody_is_found_where_nobody_churned():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gains([False, False], {"any": [0.9, 0.1]})["found"].eq(0).all()
+
+
+def test_customers_of_equal_score_share_what_is_found():
+    """The mean over all orders, and not that of their ids."""
+    rng = np.random.default_rng(9)
+    p, churned = rng.integers(0, 4, 100) / 4, rng.random(100) < 0.4
+    shared = gains(churned, {"ours": p})["found"]
+    orders = [gains(churned, {"ours": p + rng.random(100) / 10})["found"] for _ in range(2000)]
+    np.testing.assert_allclose(shared, np.mean(orders, axis=0), atol=0.01)
+    mixed = rng.permutation(100)
+    np.testing.assert_allclose(shared, gains(churned[mixed], {"ours": p[mixed]})["found"])
+    buckets = np.arange(100)
+    there, here = evaluate(churned[mixed], p[mixed], buckets), evaluate(churned, p, buckets)
+    for name in ("top_decile_lift", "return_lift", "ece"):
+        assert there[name] == pytest.approx(here[name])
 
 
 def test_groups_are_scored_apart(scored):
@@ -189,13 +218,17 @@ def test_the_test_is_opened_with_models_that_never_saw_it():
     samples = samples_of([training, frame[300:600]], test)
     candidates = {"plain": LogisticRegression(), "tight": LogisticRegression(C=1e-4)}
     chosen = pd.DataFrame({"model": ["plain", "tight"], "chosen": [True, False]})
-    choice = Choice(candidates, chosen, out_of_time=True)
+    foretold = samples.training[1][["churned"]].assign(turn=1, plain=0.5, tight=0.5)
+    choice = Choice(candidates, chosen, foretold)
     tested = open_test(choice, samples)
     assert tested.table.set_index("model")["chosen"].to_dict() == {"plain": True, "tight": False}
     model = LogisticRegression().fit(frame.loc[:599, RFM], frame.loc[:599, "churned"])
     np.testing.assert_allclose(tested.probability, model.predict_proba(test[RFM])[:, 1])
     assert tested.row["auc"].item() == roc_auc_score(test["churned"], tested.probability)
     assert tested.row["recency_auc"].item() == roc_auc_score(test["churned"], test["recency_days"])
+    turned = [part.assign(recency_days=-part["recency_days"]) for part in samples.training]
+    known = open_test(choice, samples_of(turned, test))  # in training, long silence meant return
+    assert known.row["recency_auc"].item() == pytest.approx(1 - tested.row["recency_auc"].item())
     assert not hasattr(candidates["plain"], "coef_")
 
 
@@ -215,6 +248,10 @@ def test_what_journeys_add_is_seen_and_noise_is_not(effect, verdict):
     assert row["lower"] < row["gain_share"] < row["upper"]
     with pytest.raises(Unanswerable, match="purchases alone"):
         feature_gain(LogisticRegression(), samples, [])
+    blind = samples.training[0].assign(churned=rng.random(1000) < 0.5)
+    lost = samples_of([blind], frame[1000:].assign(churned=rng.random(1000) < 0.5), words=words)
+    with pytest.raises(Unanswerable, match="better than chance"):
+        feature_gain(LogisticRegression(), lost, words.journey)
 
 
 def test_paired_gain_sees_information_and_no_noise(scored):
@@ -296,10 +333,11 @@ def test_the_calibration_of_value_at_risk_is_one_for_true_probabilities():
     assert dear.estimate == pytest.approx(0.9 * kept.estimate)
 
 
-def test_a_score_that_is_the_same_for_everyone_has_no_riskiest_tenth():
+def test_the_riskiest_tenth_of_a_score_that_is_the_same_for_everyone_is_anybody():
     churned = np.arange(500) % 3 == 0
     found = evaluate(churned, np.full(500, 1 / 3), np.arange(500) % 256)
-    assert np.isnan([found["top_decile_lift"], found["return_lift"]]).all()
+    assert found["top_decile_lift"] == pytest.approx(1)
+    assert found["return_lift"] == pytest.approx(1)
     assert found["auc"] == 0.5
 
 
@@ -324,9 +362,9 @@ def test_without_a_group_held_out_there_is_no_uplift():
     assert uplift(groups(0.1, 5).query("group == 'contact'")).empty
 
 
-def test_equal_groups_are_equal_even_with_ties():
-    sizes = np.bincount(equal_groups(np.full(103, 0.5), 10))
-    assert set(sizes) == {10, 11}
+def test_customers_of_equal_score_are_in_one_group():
+    assert set(equal_groups(np.full(103, 0.5), 10)) == {4}
+    assert equal_groups(np.array([1, 1, 1, 2, 2, 3]), 3).tolist() == [0, 0, 0, 1, 1, 2]
 
 
 def test_equal_groups_rise_with_the_score_and_hold_everybody():

@@ -8,6 +8,7 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -16,12 +17,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from cjlib.churn import reasons
 from cjlib.churn.reasons import (
     contributions,
+    direction,
     in_words,
     permutation_importance,
     reasons_in_words,
     topic_of,
 )
-from cjlib.churn.selection import PurchaseModel, Recalibrated, log_scale, on
+from cjlib.churn.selection import PurchaseModel, log_scale, on
 from cjlib.errors import Unanswerable
 from tests.churn_logs import log_of
 
@@ -65,7 +67,49 @@ def test_planted_topics_are_found_and_idle_ones_are_not(known, model):
     assert verdict["touchpoint delivery_late"] == verdict["time since the last order"]
     assert verdict["time since the last order"] == "important"
     assert verdict["touchpoint newsletter_open"] == verdict["channel web"] == "none"
-    assert table.set_index("topic").loc["touchpoint delivery_late", "direction"] > 0
+    row = table.set_index("topic").loc["touchpoint delivery_late"]
+    assert row["goes_with"] == "churn"
+    assert 0 < row["direction_lower"] < row["direction"] < row["direction_upper"]
+
+
+def test_the_sign_of_a_driver_is_not_that_of_who_meets_it():
+    """Heavy users stay and meet support more; each contact makes leaving likelier all the same."""
+    rng = np.random.default_rng(4)
+    heavy = rng.gamma(1, 1, N)
+    X = pd.DataFrame({"rhythm": heavy, "recent:support": rng.poisson(heavy)})
+    X["channel:web"] = rng.random(N)
+    churned = rng.random(N) < expit(1 - 1.5 * heavy + 0.5 * X["recent:support"])
+    assert np.corrcoef(X["recent:support"], churned)[0, 1] < 0
+    half, bucket = N // 2, np.arange(N) % 256
+    model = LogisticRegression(max_iter=1000).fit(X[:half], churned[:half])
+    table = permutation_importance(model, X[half:], churned[half:], bucket[half:])
+    way = table.set_index("topic")["goes_with"]
+    assert way["touchpoint support"] == "churn"
+    assert way["channel web"] == "unclear"
+    assert way["time since the last order"] == "staying"  # one feature of it alone
+
+
+def test_more_of_a_topic_of_several_kinds_of_features_has_no_sign(known):
+    X, churned, bucket = known
+    pair = X[["recency_days"]].assign(silent_share=X["channel:web"])
+    found = direction(pair, pair["recency_days"], np.zeros(N), churned, bucket)
+    assert found["goes_with"] == "unclear"
+    assert np.isnan(found["direction"])
+    still = direction(X[["channel:web"]] * 0, X["channel:web"] * 0, np.zeros(N), churned, bucket)
+    assert still["goes_with"] == "unclear"
+
+
+def test_contributions_to_an_average_are_the_mean_of_its_members(known):
+    X, churned, _ = known
+    average = VotingClassifier(
+        [("all", LOGISTIC), ("some", on(COLUMNS[:2], BOOSTED))], voting="soft"
+    )
+    average.fit(X, churned)
+    found = contributions(average, X.head(50), X)
+    whole, part = (contributions(one, X.head(50), X) for one in average.estimators_)
+    np.testing.assert_allclose(found["channel web"], whole["channel web"] / 2, rtol=1e-5)
+    both = (whole["touchpoint delivery_late"] + part["touchpoint delivery_late"]) / 2
+    np.testing.assert_allclose(found["touchpoint delivery_late"], both, rtol=1e-5)
 
 
 def test_without_any_effect_nothing_is_important(known):
@@ -92,9 +136,8 @@ def test_a_score_of_a_single_figure_has_no_topics_to_tell_apart(known):
         BOOSTED,
         on(COLUMNS[:2], BOOSTED),
         GradientBoostingClassifier(n_estimators=20),
-        Recalibrated(LOGISTIC, 0.3, 0.8),
     ],
-    ids=["scaled", "plain", "some", "trees", "some trees", "other trees", "recalibrated"],
+    ids=["scaled", "plain", "some", "trees", "some trees", "other trees"],
 )
 def test_exact_contributions_add_up_to_the_log_odds(known, model):
     X, churned, _ = known

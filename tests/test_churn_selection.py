@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -16,9 +16,11 @@ from cjlib.churn.cut_offs import check_classes
 from cjlib.churn.features import RFM, Vocabulary
 from cjlib.churn.selection import (
     PurchaseModel,
-    Recalibrated,
     clustered_mean,
+    foretold_by_all,
+    level_shift,
     log_losses,
+    log_odds,
     log_scale,
     on,
     select_model,
@@ -66,9 +68,7 @@ def logistic(*columns):
     return on(columns, make_pipeline(FunctionTransformer(log_scale), LogisticRegression()))
 
 
-@pytest.mark.parametrize(
-    "model", [PurchaseModel("bg_nbd"), plain("recency_days"), Recalibrated(plain("age_days"), 0.2)]
-)
+@pytest.mark.parametrize("model", [PurchaseModel("bg_nbd"), plain("recency_days")])
 def test_own_candidates_keep_the_classifier_contract(samples, model):
     before = repr(model)
     X, y = samples.X(samples.training[0]), samples.training[0]["churned"]
@@ -137,19 +137,67 @@ def test_any_classifier_can_be_a_candidate(samples, model):
 def test_one_cut_off_falls_back_to_folds_of_customers(frames):
     choice = select_model({"plain": plain("recency_days")}, samples_of(frames[:1]))
     assert not choice.out_of_time
-    assert not choice.row["recalibrated"].item()
 
 
-def test_calibration_is_mended_only_when_it_is_off():
-    still = [customers(3000, seed=i, cut_off=f"2025-0{i}-01") for i in (4, 5)]
-    drift = [still[0], customers(3000, seed=6, cut_off="2025-06-01", shift=1.0)]
-    models = {"right": logistic("recency_days", "recent:late")}
-    calm = select_model(models, samples_of(still, words=WORDS))
-    assert not calm.row["recalibrated"].item()
-    choice = select_model(models, samples_of(drift, words=WORDS))
-    assert choice.row["recalibrated"].item()
-    assert choice.model.shift == pytest.approx(1, abs=0.25)
-    assert choice.model.stretch == pytest.approx(1, abs=0.2)
+def drifting(*shifts):
+    """Return samples whose churn stands higher by so much at each cut-off."""
+    frames = [
+        customers(1500, seed=i, cut_off=f"2025-0{i + 1}-01", shift=shift)
+        for i, shift in enumerate(shifts)
+    ]
+    return samples_of(frames, words=WORDS)
+
+
+class Shifted(LogisticRegression):
+    """A score that promises more churn than came."""
+
+    def predict_proba(self, X):
+        return expit(log_odds(super().predict_proba(X)) + np.array([-1.0, 1.0]))
+
+
+def test_a_drift_of_the_level_chooses_nobody():
+    """One fold whose churn stands higher made a score that happened to promise more the winner."""
+    samples = drifting(0, 1)
+    right = logistic("recency_days", "recent:late")
+    lucky = on(["recency_days"], log_scale, Shifted())
+    choice = select_model({"lucky": lucky, "right": right}, samples)
+    rows = choice.foretold[choice.foretold["turn"] == 1]
+    losses = [log_losses(rows["churned"], rows[name]).mean() for name in ("lucky", "right")]
+    assert losses[0] < losses[1]
+    assert choice.chosen == "right"
+
+
+def test_every_later_cut_off_is_foretold_and_folds_join_in_where_these_are_few(frames):
+    models = {"plain": plain("recency_days")}
+    few, many = (select_model(models, samples_of(given)) for given in (frames, frames * 2))
+    assert few.foretold["turn"].value_counts().to_dict() == {0: 4500, 1: 1500, 2: 1500}
+    assert many.foretold["turn"].value_counts().to_dict() == dict.fromkeys(range(1, 6), 1500)
+
+
+def test_an_average_of_candidates_is_their_mean_and_costs_no_fit(samples):
+    members = {"one": logistic("recency_days"), "other": plain("recent:late")}
+    average = VotingClassifier(list(members.items()), voting="soft")
+    before, after = samples.training[:2]
+    found = foretold_by_all(members | {"average": average}, samples, before, after)
+    np.testing.assert_allclose(found["average"], (found["one"] + found["other"]) / 2)
+    alone = foretold_by_all({"average": average}, samples, before, after)
+    np.testing.assert_allclose(found["average"], alone["average"])
+
+
+def test_purchase_models_are_calibrated_on_the_labels(samples):
+    rows = pd.concat(samples.training)
+    off = samples.X(rows).assign(bg_nbd=expit(2 * logit(rows["bg_nbd"]) + 1))
+    model = PurchaseModel("bg_nbd").fit(off, rows["churned"])
+    assert model.predict_proba(off)[:, 1].mean() == pytest.approx(rows["churned"].mean(), abs=1e-3)
+    straight = PurchaseModel("bg_nbd").fit(samples.X(rows), rows["churned"])
+    assert straight.stretch_ == pytest.approx(2 * model.stretch_, rel=0.02)
+
+
+@pytest.mark.parametrize("shift", [-2.0, 0.0, 0.7])
+def test_the_shift_of_a_level_is_found(shift):
+    p = np.random.default_rng(3).beta(2, 3, 500)
+    came = expit(logit(p) + shift)
+    assert level_shift(came, p) == pytest.approx(shift, abs=1e-6)
 
 
 def test_where_nothing_tells_customers_apart_everyone_alike_is_chosen(frames):

@@ -22,7 +22,7 @@ TOPICS = pd.DataFrame(
         "share": [0.4, 0.02, 0.006],
         "lower": [0.3, -0.001, 0.001],
         "upper": [0.5, 0.03, 0.01],
-        "direction": [0.4, -0.2, 0.1],
+        "goes_with": ["unclear", "staying", "churn"],
     }
 )
 CUTS = pd.DataFrame(

@@ -9,6 +9,7 @@ from cjlib.churn.actions import (
     uplift,
 )
 from cjlib.churn.cut_offs import cut_off_samples, leakage_checks
+from cjlib.churn.drift import expected_churners
 from cjlib.churn.evaluation import (
     by_group,
     calibrated,
@@ -34,6 +35,7 @@ __all__ = [
     "contributions",
     "cut_off_samples",
     "earlier_list",
+    "expected_churners",
     "feature_gain",
     "first_reasons",
     "gains",

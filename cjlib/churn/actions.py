@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.churn.cut_offs import DAY, Samples, labels
+from cjlib.churn.drift import Level, expected_churners
 from cjlib.churn.evaluation import equal_groups, verdict
 from cjlib.churn.features import Vocabulary, features
 from cjlib.churn.profit import expected_values, long_gone
@@ -175,7 +176,7 @@ def value_calibration(churned, probability, value, brought, bucket, *, seed: int
 
 
 def at_risk(
-    actions: pd.DataFrame, samples: Samples, probability, *, seed: int = 0
+    actions: pd.DataFrame, samples: Samples, probability, level: Level, *, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what the list has at risk: by group, and in all.
 
@@ -186,6 +187,8 @@ def at_risk(
     samples : Samples
     probability : array, shape (n,)
         Of the customers of the test: what came of these promises scales those of the list.
+    level : Level
+        Of the opened test: how far it moves from one horizon to the next.
     seed : int
 
     Returns
@@ -193,27 +196,34 @@ def at_risk(
     groups : DataFrame
         group, customers, mean_churn, and value_at_risk, or orders_at_risk without values.
     total : DataFrame
-        One row, of those who are not long gone: customers, churners, the same figure, lower, upper,
-        brought (by all in the horizon before the report), gone (customers), contacted (share on
-        the list), unit ("value" or "orders").
+        One row, of those who are not long gone: customers, the columns of `expected_churners`,
+        value_at_risk or orders_at_risk, lower, upper (of values and of the level), brought (by all
+        in the horizon before the report), gone (customers), contacted (share on the list), unit
+        ("value" or "orders").
     """
     test, unit = samples.test, "value" if samples.words.value else "orders"
     value, brought = expected_values(samples, test), test[f"{unit}_after"]
     truth = test["churned"], probability
     scale = value_calibration(*truth, value, brought, test["bucket"], seed=seed)
-    people = test["churned"].sum() / np.sum(probability)
+    lately = actions[actions["group"] != GONE]
+    (people,) = expected_churners(lately["churn_probability"], level).to_dict("records")
+    # The test's level is in the scale; in its place goes the level expected now.
+    moved = people["churners"] / lately["churn_probability"].sum()
+    moved /= test["churned"].sum() / np.sum(probability)
+    estimate = float(scale.estimate) * moved
     figure, risk = f"{unit}_at_risk", ("value_at_risk", "sum")
     groups = actions.groupby("group", as_index=False).agg(
         customers=("group", "size"), mean_churn=("churn_probability", "mean"), **{figure: risk}
     )
-    groups[figure] = (groups[figure] * float(scale.estimate)).map(_three_digits)
-    lately = actions[actions["group"] != GONE]
-    risk = lately["value_at_risk"].sum()
-    limits = {figure: scale.estimate, "lower": scale.lower, "upper": scale.upper}
-    total = {
-        "customers": len(lately),
-        "churners": int(_three_digits(lately["churn_probability"].sum() * people)),
-        **{name: _three_digits(risk * float(each)) for name, each in limits.items()},
+    groups[figure] = (groups[figure] * estimate).map(_three_digits)
+    risk = lately["value_at_risk"].sum() * estimate
+    total = {"customers": len(lately), figure: _three_digits(risk)}
+    for end in ("lower", "upper"):
+        parts = getattr(scale, end) / scale.estimate, people[f"churners_{end}"] / people["churners"]
+        away = np.sqrt(np.sum(np.log(np.array(parts, dtype=float)) ** 2))
+        total[end] = _three_digits(risk * np.exp(-away if end == "lower" else away))
+    people = {name: _three_digits(each) for name, each in people.items()}
+    total |= people | {
         "brought_value": _three_digits(_brought(samples)),
         "gone": len(actions) - len(lately),
         "contacted": lately["group"].ne(LEAVE).mean(),

@@ -13,13 +13,17 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from cjlib.churn.cut_offs import Samples
-from cjlib.churn.selection import Choice, foretell, log_losses, on
+from cjlib.churn.drift import Level, churn_level
+from cjlib.churn.selection import Choice, foretell, foretold_by_all, log_losses, on
 from cjlib.errors import Unanswerable
 from cjlib.uncertainty import Interval, bucket_array, proportion, ratio, resample
 
 BINS = 10
-CALIBRATED = 0.7
-"""Share of calibration groups that must hold for probabilities to be read as such."""
+WORLDS = 2000
+"""Draws of what comes true where every probability is right."""
+OFF = 0.02
+"""ECE above that of a perfect score from which probabilities are not to be read as such."""
+NO_RANKING = "no score was shown to rank customers better than chance"
 RANKS = 2000
 """Groups of equal rank that an AUC is resampled from, at most."""
 
@@ -38,13 +42,16 @@ class OpenedTest:
         model, the figures of `evaluate`, chosen (bool).
     row : DataFrame
         The chosen candidate's row, with ``customers`` and ``recency_auc`` (AUC of the days since
-        the last order, as they are).
+        the last order, turned as the training cut-offs say: more of them with churn, or fewer).
+    level : Level
+        How far the level of churn that it promised was off, on the test and before.
     """
 
     model: object
     probability: np.ndarray
     table: pd.DataFrame
     row: pd.DataFrame
+    level: Level | None = None
 
 
 def open_test(choice: Choice, samples: Samples, *, seed: int = 0) -> OpenedTest:
@@ -59,17 +66,22 @@ def open_test(choice: Choice, samples: Samples, *, seed: int = 0) -> OpenedTest:
         Of the resampling.
     """
     rows, test = pd.concat(samples.training), samples.test
-    X, unseen = samples.X(rows), samples.X(test)
-    models = {n: clone(m).fit(X, rows["churned"]) for n, m in choice.candidates.items()}
-    churn = {name: model.predict_proba(unseen)[:, 1] for name, model in models.items()}
+    model = clone(choice.model).fit(samples.X(rows), rows["churned"])
+    others = {name: one for name, one in choice.candidates.items() if name != choice.chosen}
+    churn = foretold_by_all(others, samples, rows, test)
+    churn[choice.chosen] = model.predict_proba(samples.X(test))[:, 1]
     table = pd.DataFrame(
-        {"model": name, **evaluate(test["churned"], p, test["bucket"], seed=seed)}
-        for name, p in churn.items()
+        {"model": name, **evaluate(test["churned"], churn[name], test["bucket"], seed=seed)}
+        for name in choice.candidates
     )
     table["chosen"] = table["model"] == choice.chosen
-    recency = roc_auc_score(test["churned"], test["recency_days"])
+    longer = np.sign(roc_auc_score(rows["churned"], rows["recency_days"]) - 0.5)
+    recency = roc_auc_score(test["churned"], longer * test["recency_days"])
     row = table[table["chosen"]].assign(customers=len(test), recency_auc=recency)
-    return OpenedTest(models[choice.chosen], churn[choice.chosen], table, row)
+    probability = churn[choice.chosen].to_numpy()
+    return OpenedTest(
+        model, probability, table, row, churn_level(choice, test["churned"], probability)
+    )
 
 
 def require_ranking(tested: OpenedTest) -> tuple:
@@ -82,8 +94,8 @@ def require_ranking(tested: OpenedTest) -> tuple:
     """
     if not tested.row["auc_lower"].item() > 0.5:
         raise Unanswerable(
-            "no score was shown to rank customers better than chance, so there is no list of "
-            "contacts, only ranks by days since the last order"
+            f"{NO_RANKING}, so there is no list of contacts, only ranks by days since the last "
+            "order"
         )
     return tested.model, tested.probability
 
@@ -103,26 +115,60 @@ def evaluate(churned, probability, bucket, *, seed: int = 0) -> dict:
     Returns
     -------
     dict
-        auc with auc_lower and auc_upper, log_loss, brier, ece (ten groups of equal size),
-        top_decile_lift (churn among the riskiest tenth over churn of all), return_lift (returns
-        among the least risky tenth over returns of all), accuracy (at .5).
+        auc with auc_lower and auc_upper, log_loss, brier, ece (ten groups of equal size) with
+        ece_perfect and ece_perfect_upper (what a score would show whose every probability is
+        right: mean and 95 %), top_decile_lift (churn among the riskiest tenth over churn of all),
+        return_lift (returns among the least risky tenth over returns of all), accuracy (at .5).
+        Customers of equal score share what is found among them.
     """
     churned, p = np.asarray(churned, dtype=bool), np.asarray(probability, dtype=float)
     area = auc(churned, p, bucket, seed=seed)
-    groups = pd.DataFrame({"churned": churned, "p": p}).groupby(equal_groups(p, BINS))
-    observed, promised = groups["churned"].mean(), groups["p"].mean()
-    ranked = np.ptp(p) > 0  # a score that is the same for everyone has no riskiest tenth
+    error, perfect = calibration_error(churned, p, seed=seed)
+    tenths = [
+        riskiest_first(sign * p, counted / counted.mean() / len(p), "found")["found"].iloc[10] * 10
+        for sign, counted in ((1, churned), (-1, ~churned))
+    ]
     return {
         "auc": float(area.estimate),
         "auc_lower": float(area.lower),
         "auc_upper": float(area.upper),
         "log_loss": float(log_losses(churned, p).mean()),
         "brier": float(np.mean((p - churned) ** 2)),
-        "ece": float(np.average((observed - promised).abs(), weights=groups.size())),
-        "top_decile_lift": observed.iloc[-1] / churned.mean() if ranked else np.nan,
-        "return_lift": (1 - observed.iloc[0]) / (1 - churned.mean()) if ranked else np.nan,
+        "ece": error,
+        "ece_perfect": float(perfect.mean()),
+        "ece_perfect_upper": float(np.quantile(perfect, 0.95)),
+        "top_decile_lift": float(tenths[0]),
+        "return_lift": float(tenths[1]),
         "accuracy": float(np.mean((p > 0.5) == churned)),
     }
+
+
+def calibration_error(churned, probability, *, seed: int = 0) -> tuple[float, np.ndarray]:
+    """Return the expected calibration error, and those of worlds in which the score is right.
+
+    The mean distance of promised and observed churn over ten groups of equal size: above zero by
+    chance alone, the more the fewer the customers. So it is to be read beside what it is where
+    every customer churns with just the probability that the score says.
+
+    Parameters
+    ----------
+    churned : array of bool, shape (n,)
+    probability : array, shape (n,)
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    ece : float
+    perfect : ndarray, shape (WORLDS,)
+        The same of drawn answers.
+    """
+    p = np.asarray(probability, dtype=float)
+    group = np.unique(equal_groups(p, BINS), return_inverse=True)[1]
+    off = np.bincount(group, np.asarray(churned, dtype=float) - p)
+    spread = np.sqrt(np.bincount(group, p * (1 - p)))  # of the churners of a group, nearly normal
+    drawn = np.random.default_rng(seed).normal(size=(WORLDS, len(spread))) * spread
+    return float(np.abs(off).sum() / len(p)), np.abs(drawn).sum(axis=1) / len(p)
 
 
 def auc(churned, probability, bucket, *, seed: int = 0) -> Interval:
@@ -185,22 +231,28 @@ def by_group(churned, probability, bucket, group) -> pd.DataFrame:
     return table.reset_index()
 
 
-def calibrated(table: pd.DataFrame) -> pd.DataFrame:
-    """Return in how many groups of `calibration` the promise lies within the observed interval.
+def calibrated(tested: OpenedTest, churned) -> pd.DataFrame:
+    """Return whether the chosen score's probabilities can be read as such.
+
+    Parameters
+    ----------
+    tested : OpenedTest
+    churned : array of bool, shape (n,)
+        Of the customers of the test.
 
     Returns
     -------
     DataFrame
-        One row: inside, groups, predicted_churn and observed_churn (of all), verdict ("off" where
-        too few are inside, or "none").
+        One row: ece, ece_perfect, ece_perfect_upper (of `evaluate`), predicted_churn and
+        observed_churn (of all), verdict ("off" where the error is beyond what a perfect score
+        would show, and larger than that by ``OFF``, or "none").
     """
-    inside = table["predicted"].between(table["lower"], table["upper"])
-    of_all = {
-        f"{name}_churn": np.average(table[name], weights=table["customers"])
-        for name in ("predicted", "observed")
-    }
-    row = {"inside": inside.sum(), "groups": len(table), **of_all}
-    return pd.DataFrame([row | {"verdict": "off" if inside.mean() < CALIBRATED else "none"}])
+    row = tested.row[["ece", "ece_perfect", "ece_perfect_upper"]].reset_index(drop=True)
+    beyond = row["ece"] > row["ece_perfect_upper"]
+    off = beyond & (row["ece"] >= row["ece_perfect"] + OFF)
+    promised, came = np.mean(tested.probability), np.mean(churned)
+    verdicts = np.where(off, "off", "none")
+    return row.assign(predicted_churn=promised, observed_churn=came, verdict=verdicts)
 
 
 def gains(churned, scores: dict) -> pd.DataFrame:
@@ -215,9 +267,9 @@ def gains(churned, scores: dict) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        score, contacted, found (shares, 0 to 1, in steps of a hundredth).
+        score, contacted, found (shares, 0 to 1, in steps of a hundredth; 0 where nobody churned).
     """
-    share = np.asarray(churned, dtype=float) / np.sum(churned)
+    share = np.asarray(churned, dtype=float) / max(np.sum(churned), 1)
     curves = (
         riskiest_first(score, share, "found").assign(score=name) for name, score in scores.items()
     )
@@ -226,6 +278,9 @@ def gains(churned, scores: dict) -> pd.DataFrame:
 
 def riskiest_first(score, amount, name: str) -> pd.DataFrame:
     """Return what adds up when customers are taken in the order of a score, the highest first.
+
+    Customers of equal score share: what adds up is the mean over all orders in which they could be
+    taken, so it rises evenly among them.
 
     Parameters
     ----------
@@ -238,12 +293,12 @@ def riskiest_first(score, amount, name: str) -> pd.DataFrame:
     DataFrame
         contacted (share of customers, 0 to 1, in steps of a hundredth), and the sums.
     """
-    order = np.argsort(-np.asarray(score, dtype=float), kind="stable")
-    total = np.concatenate([[0], np.cumsum(np.asarray(amount)[order])])
+    place = np.unique(-np.asarray(score, dtype=float), return_inverse=True)[1]
+    customers, amounts = np.bincount(place), np.bincount(place, np.asarray(amount, dtype=float))
+    taken, total = (np.concatenate([[0], np.cumsum(each)]) for each in (customers, amounts))
     contacted = np.linspace(0, 1, 101)
-    return pd.DataFrame(
-        {"contacted": contacted, name: np.interp(contacted, np.linspace(0, 1, len(total)), total)}
-    )
+    sums = np.interp(contacted, taken / taken[-1], total)
+    return pd.DataFrame({"contacted": contacted, name: sums})
 
 
 def feature_gain(model, samples: Samples, columns: Sequence[str]) -> pd.DataFrame:
@@ -265,17 +320,19 @@ def feature_gain(model, samples: Samples, columns: Sequence[str]) -> pd.DataFram
     Raises
     ------
     Unanswerable
-        Where there are no such features.
+        Where there are no such features, or the score does not rank better than chance with them.
     """
     if not columns:
         raise Unanswerable("this log holds purchases alone, so journeys add nothing to them")
     rows, test = pd.concat(samples.training), samples.test
     others = [name for name in samples.columns if name not in columns]
     simple, rich = (
-        log_losses(test["churned"], foretell(on(known, model), samples, rows, test))
-        for known in (others, samples.columns)
+        foretell(on(known, model), samples, rows, test) for known in (others, samples.columns)
     )
-    return paired_gain(simple, rich, test["bucket"])
+    if not auc(test["churned"], rich, test["bucket"]).lower > 0.5:
+        raise Unanswerable(NO_RANKING)
+    losses = (log_losses(test["churned"], churn) for churn in (simple, rich))
+    return paired_gain(*losses, test["bucket"])
 
 
 def paired_gain(simple, rich, bucket) -> pd.DataFrame:
@@ -292,5 +349,8 @@ def verdict(lower: float, upper: float) -> str:
 
 
 def equal_groups(p: np.ndarray, groups: int) -> np.ndarray:
-    """Return each row's group, 0 (lowest) to groups - 1, of equal size by rank of ``p``."""
-    return (rankdata(p, method="ordinal") - 1).astype(int) * groups // max(len(p), 1)
+    """Return each row's group, 0 (lowest) to groups - 1, of equal size by rank of ``p``.
+
+    Rows of equal ``p`` are in one group, that of the middle of them.
+    """
+    return ((rankdata(p, method="average") - 1) * groups // max(len(p), 1)).astype(int)

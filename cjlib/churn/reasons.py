@@ -7,18 +7,23 @@ the log, never causes.
 
 import string
 import warnings
-from functools import cache
+from functools import cache, reduce
 from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 import yaml
 from scipy import stats
+from scipy.special import expit
 from sklearn import config_context
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    VotingClassifier,
+)
 from sklearn.pipeline import Pipeline
 
-from cjlib.churn.selection import Recalibrated, clustered_mean, log_losses, log_odds
+from cjlib.churn.selection import clustered_mean, log_losses, log_odds
 from cjlib.errors import Unanswerable
 from cjlib.forms import Wording, kind_of
 from cjlib.uncertainty import benjamini_hochberg
@@ -31,6 +36,8 @@ TRIALS = 120
 """Predictions per customer that sampled contributions may take, about."""
 SHUFFLES = 5
 """How often a topic is shuffled among customers, to average over."""
+STRAIGHT = 0.5
+"""Correlation of a topic with its contributions from which more of it has a sign."""
 RAISES = 0.02
 """Log-odds above the average customer's from which a topic counts as a reason."""
 REASONS = 3
@@ -86,10 +93,10 @@ def permutation_importance(
     Returns
     -------
     DataFrame
-        topic, share (added log-loss, of the log-loss), lower, upper, direction (the rank
-        correlation of churn with the topic's leading feature), q_value and verdict: "important"
-        where the loss is above zero beyond the chance of so many topics (q < 5 %) and large enough
-        to matter (``MATTERS``), else "none". Topics that the model does not read are left out.
+        topic, share (added log-loss, of the log-loss), lower, upper, the columns of `direction`,
+        q_value and verdict: "important" where the loss is above zero beyond the chance of so many
+        topics (q < 5 %) and large enough to matter (``MATTERS``), else "none", and then no sign
+        either. Topics that the model does not read are left out.
 
     Raises
     ------
@@ -104,6 +111,7 @@ def permutation_importance(
         return log_losses(truth, model.predict_proba(given)[:, 1]).reshape(SHUFFLES, n).mean(0)
 
     base = losses(stacked)
+    odds, adds = log_odds(model.predict_proba(X)[:, 1]), contributions(model, X, X, seed=seed)
     rows = []
     for topic, names in columns_by_topic(X.columns).items():
         mixed = stacked.copy(deep=False)
@@ -114,21 +122,77 @@ def permutation_importance(
             loss, error = clustered_mean(added / base.mean(), bucket)
             half = stats.t.ppf(0.975, units) * error
             p_value = stats.t.sf(loss / error, units)
-            direction = _direction(X[names], churned)
-            rows.append((topic, loss, loss - half, loss + half, direction, p_value))
+            way = direction(X[names], adds.get(topic, 0 * adds.iloc[:, 0]), odds, churned, bucket)
+            limits = {"share": loss, "lower": loss - half, "upper": loss + half}
+            rows.append({"topic": topic, **limits, "p_value": p_value, **way})
     if len(rows) < 2:
         raise Unanswerable("the chosen score is a single figure, so no topics are to be told apart")
-    table = pd.DataFrame(rows, columns=["topic", "share", "lower", "upper", "direction", "p_value"])
+    table = pd.DataFrame(rows)
     table["q_value"] = benjamini_hochberg(table.pop("p_value").to_numpy())
     clear = (table["q_value"] < 0.05) & (table["share"] >= MATTERS)
     table["verdict"] = np.where(clear, "important", "none")
+    table["goes_with"] = table["goes_with"].where(clear, "unclear")
     return table.sort_values("share", ascending=False, ignore_index=True)
 
 
-def _direction(X: pd.DataFrame, churned) -> float:
-    """Return the strongest rank correlation of churn with a feature of a topic."""
-    signs = X.rank().corrwith(pd.Series(np.asarray(churned, dtype=float), X.index))
-    return float(max(signs.dropna(), key=abs, default=0.0))
+def direction(X: pd.DataFrame, adds: pd.Series, odds: np.ndarray, churned, bucket) -> dict:
+    """Return whether more of a topic goes with churn, all else in the score being the same.
+
+    Who meets a touchpoint often may be a heavy user, who stays: the plain correlation would call
+    the touchpoint good. So the sign is that of the score's own contributions, where these rise or
+    fall with the topic; and it is stated where they hold on customers who were not in the fit: in a
+    logistic regression of churn on the contribution and on what the score says without it, the
+    first has a coefficient above zero.
+
+    Parameters
+    ----------
+    X : DataFrame, shape (n, columns of the topic)
+    adds : Series, shape (n,)
+        What the topic adds to each customer's log-odds.
+    odds : array, shape (n,)
+        All log-odds of the score.
+    churned, bucket : array, shape (n,)
+
+    Returns
+    -------
+    dict
+        direction (log-odds for one standard deviation of the contributions, with the sign of more
+        of the topic), direction_lower, direction_upper, and goes_with ("churn", "staying" or
+        "unclear"). "unclear" too, and NaN, where more of the topic has no one meaning, its features
+        being of several kinds or the contributions bent (``STRAIGHT``).
+    """
+    nothing = {"direction": np.nan, "direction_lower": np.nan, "direction_upper": np.nan}
+    nothing["goes_with"] = "unclear"
+    kind = topic_of(X.columns[0]).partition(" ")[0]
+    one_kind = len(X.columns) == 1 or topics().get(kind, {}).get("each")
+    more = X.rank().mean(axis=1).to_numpy()
+    added = adds.to_numpy(dtype=float)
+    if not one_kind or np.ptp(more) == 0 or np.ptp(added) == 0:
+        return nothing
+    slope = np.corrcoef(more, added)[0, 1]
+    if abs(slope) < STRAIGHT:
+        return nothing
+    y = np.asarray(churned, dtype=float)
+    Z = np.column_stack([_standard(added), _standard(odds - added), np.ones(len(y))])
+    beta = np.zeros(3)
+    for _ in range(25):  # Newton's steps; a little ridge where the groups part entirely
+        p = expit(Z @ beta)
+        information = (Z * (p * (1 - p))[:, None]).T @ Z + 0.01 * np.eye(3)
+        step = np.linalg.solve(information, Z.T @ (y - p) - 0.01 * beta)
+        beta += np.clip(step, -2, 2)
+    scores = pd.DataFrame(Z * (y - p)[:, None]).groupby(np.asarray(bucket)).sum().to_numpy()
+    units = max(len(scores) - 1, 1)
+    inverse = np.linalg.inv(information)
+    variance = (inverse @ (scores.T @ scores) @ inverse)[0, 0] * len(scores) / units
+    half = stats.t.ppf(0.975, units) * np.sqrt(variance)
+    way, middle = np.sign(slope), np.sign(slope) * beta[0]
+    limits = {"direction_lower": middle - half, "direction_upper": middle + half}
+    named = "unclear" if beta[0] <= half else "churn" if way > 0 else "staying"
+    return {"direction": middle} | limits | {"goes_with": named}
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / (values.std() or 1)
 
 
 # -- what adds to a customer's score --------------------------------------------------------------
@@ -143,7 +207,8 @@ def contributions(
     gradient-boosted trees (`shap.TreeExplainer`), also at the end of pipelines that keep the
     columns. For any other classifier they are sampled: topics turn one after another, in random
     order, from a random customer's values to the customer's own (Štrumbelj & Kononenko 2014); that
-    takes about ``TRIALS`` predictions per customer.
+    takes about ``TRIALS`` predictions per customer. Those of an average (`VotingClassifier`) are
+    the mean of its members', which is near enough to rank reasons by.
 
     Parameters
     ----------
@@ -161,16 +226,18 @@ def contributions(
     DataFrame
         Same rows, one column per topic.
     """
-    stretch = model.stretch if isinstance(model, Recalibrated) else 1.0
-    fitted = model.candidate_ if isinstance(model, Recalibrated) else model
-    explain = _linear(fitted, background) or _boosted(fitted, background)
-    if explain is None:
-        explain, stretch = _sampled(model, background, np.random.default_rng(seed)), 1.0
+    if isinstance(model, VotingClassifier):
+        members = [contributions(one, X, background, seed=seed) for one in model.estimators_]
+        weights = model.weights if model.weights is not None else [1] * len(members)
+        parts = [part * (w / sum(weights)) for part, w in zip(members, weights, strict=True)]
+        return reduce(lambda one, other: one.add(other, fill_value=0.0), parts)
+    explain = _linear(model, background) or _boosted(model, background)
+    explain = explain or _sampled(model, background, np.random.default_rng(seed))
     parts = []
     for start in range(0, len(X), CHUNK):
         columns = explain(X.iloc[start : start + CHUNK])
         names = [topic_of(name) for name in columns.columns]
-        parts.append((columns * stretch).T.groupby(names, sort=False).sum().T.astype("float32"))
+        parts.append(columns.T.groupby(names, sort=False).sum().T.astype("float32"))
     return pd.concat(parts)
 
 

@@ -3,6 +3,9 @@
 A candidate is any scikit-learn classifier with ``predict_proba``. It is given the numeric features
 of `Samples.X` and true for who churned; so plain classifiers and pipelines need nothing from here.
 The choice is made before the test is opened: the simplest candidate within one error of the best.
+What candidates are told apart by is who is likelier to leave; the level of churn, which moves from
+one cut-off to the next under all of them, is taken out of it first, and kept for the interval of a
+promise (`cjlib.churn.drift`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +14,10 @@ from inspect import isfunction
 
 import numpy as np
 import pandas as pd
+from scipy import optimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -23,6 +27,13 @@ from cjlib.errors import Unanswerable
 
 TINY = 1e-6
 FOLDS = 5
+FEW_TURNS = 3
+"""Cut-offs foretold below which folds of customers join in the choice."""
+NO_COST, MOST_COST = 0.001, 0.01
+"""Shares of the best log-loss that a simpler candidate may always cost, and that it may cost at
+most, however unsure that is: of few customers everything is unsure."""
+STRETCH = 0.5
+"""How far from 1, about, the stretch of a purchase model's log-odds may be."""
 
 
 # -- what candidates are made of ------------------------------------------------------------------
@@ -65,7 +76,8 @@ class PurchaseModel(ClassifierMixin, BaseEstimator):
     """A model of repeat purchases; its probability of no purchase in the horizon is the score.
 
     The features hold it already (`cjlib.churn.purchase_models`): it is fitted at every cut-off to
-    the purchases until then, and needs no labels.
+    the purchases until then, without labels. These shift and stretch its log-odds (Platt scaling,
+    held to a stretch near 1), so that it is as well calibrated as candidates fitted to them.
 
     Parameters
     ----------
@@ -76,50 +88,47 @@ class PurchaseModel(ClassifierMixin, BaseEstimator):
         self.name = name
 
     def fit(self, X: pd.DataFrame, y):
-        """Learn nothing more; `Unanswerable` where no customer bought twice."""
-        _kept(X, [self.name])
+        """Learn shift and stretch; `Unanswerable` where no customer bought twice."""
+        odds, churned = log_odds(_kept(X, [self.name])[self.name]), np.asarray(y, dtype=float)
+
+        def loss(params: np.ndarray) -> tuple[float, np.ndarray]:
+            eta, away = params[0] + params[1] * odds, params[1] - 1
+            wrong = expit(eta) - churned
+            worth = np.sum(np.logaddexp(0, eta) - churned * eta) + (away / STRETCH) ** 2 / 2
+            slope = [wrong.sum(), wrong @ odds + away / STRETCH**2]
+            return worth / len(odds), np.array(slope) / len(odds)
+
+        found = optimize.minimize(loss, [0.0, 1.0], jac=True, bounds=[(None, None), (0.01, None)])
+        self.shift_, self.stretch_ = found.x
         self.classes_ = np.array([False, True])
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Return shape (n, 2): staying, churning."""
-        churn = X[self.name].to_numpy(dtype=float)
-        return np.column_stack([1 - churn, churn])
-
-
-class Recalibrated(ClassifierMixin, BaseEstimator):
-    """A candidate whose log-odds are shifted and stretched by what a later cut-off showed.
-
-    `CalibratedClassifierCV` holds rows back from the fit; a drift in time shows at the latest
-    cut-off alone, whose rows the candidate needs.
-
-    Parameters
-    ----------
-    candidate : classifier
-    shift, stretch : float
-    """
-
-    def __init__(self, candidate, shift: float = 0.0, stretch: float = 1.0):
-        self.candidate = candidate
-        self.shift = shift
-        self.stretch = stretch
-
-    def fit(self, X: pd.DataFrame, y):
-        """Fit the candidate; shift and stretch stay."""
-        self.candidate_ = clone(self.candidate).fit(X, y)
-        self.classes_ = self.candidate_.classes_
-        return self
-
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return shape (n, 2): staying, churning."""
-        odds = log_odds(self.candidate_.predict_proba(X)[:, 1])
-        churn = expit(self.shift + self.stretch * odds)
+        churn = expit(self.shift_ + self.stretch_ * log_odds(X[self.name]))
         return np.column_stack([1 - churn, churn])
 
 
 def log_odds(probability) -> np.ndarray:
     """Return the log-odds of probabilities, kept off 0 and 1."""
     return logit(np.clip(np.asarray(probability, dtype=float), TINY, 1 - TINY))
+
+
+def shifted(probability, shift: float) -> np.ndarray:
+    """Return probabilities with their log-odds moved."""
+    return expit(log_odds(probability) + shift)
+
+
+def level_shift(churned, probability) -> float:
+    """Return the shift of log-odds at which the churn promised in all is the churn that came."""
+    odds, came, shift = log_odds(probability), np.sum(churned), 0.0
+    for _ in range(30):  # Newton's steps, none longer than 1
+        p = expit(odds + shift)
+        step = np.clip((came - p.sum()) / max((p * (1 - p)).sum(), TINY), -1, 1)
+        shift += step
+        if abs(step) < 1e-9:
+            break
+    return float(shift)
 
 
 def _kept(X: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -139,16 +148,23 @@ class Choice:
     Attributes
     ----------
     candidates : dict of str to classifier
-        Those that the log allows, unfitted; the chosen one recalibrated where it needs that.
+        Those that the log allows, unfitted.
     table : DataFrame
-        model, log_loss, worse_by (against the best), standard_error of that, chosen.
-    out_of_time : bool
-        False when the history has one training cut-off, and folds of customers stood in.
+        model, log_loss (each turn's level taken out), worse_by (against the best), standard_error
+        of that, chosen.
+    foretold : DataFrame
+        turn (0: folds of customers), cut_off, bucket, churned, and a column of probabilities for
+        every candidate, by models that had not seen these customers' answers.
     """
 
     candidates: dict
     table: pd.DataFrame
-    out_of_time: bool
+    foretold: pd.DataFrame
+
+    @property
+    def out_of_time(self) -> bool:
+        """False when the history has one training cut-off, and folds of customers stood in."""
+        return bool((self.foretold["turn"] > 0).any())
 
     @property
     def chosen(self) -> str:
@@ -162,22 +178,25 @@ class Choice:
 
     @property
     def row(self) -> pd.DataFrame:
-        """The chosen candidate's row, with ``recalibrated``."""
-        recalibrated = isinstance(self.model, Recalibrated)
-        return self.table[self.table["chosen"]].assign(recalibrated=recalibrated)
+        """The chosen candidate's row."""
+        return self.table[self.table["chosen"]]
 
 
 def select_model(candidates: Mapping, samples: Samples) -> Choice:
     """Choose the simplest candidate within one standard error of the best log-loss.
 
-    The last two training cut-offs are foretold by models fitted to those before them. With a single
-    training cut-off, folds of customers (by bucket) stand in.
+    Every training cut-off is foretold by models fitted to those before it. Where fewer than
+    ``FEW_TURNS`` are, folds of customers (by bucket) join in, and where none is they stand alone.
+    What is simpler may always cost ``NO_COST``, and never more than ``MOST_COST``. Before they are
+    compared all candidates are shifted, turn by turn, to the churn that came: its level drifts
+    under all alike.
 
     Parameters
     ----------
     candidates : mapping of str to classifier
         Simple first. Left out are those that need columns the log lacks, and those that foretell
-        exactly what an earlier one does, because the log lacks what they would add.
+        exactly what an earlier one does, because the log lacks what they would add. An average
+        (`VotingClassifier`, soft) of candidates before it costs no further fit.
     samples : Samples
 
     Raises
@@ -185,26 +204,22 @@ def select_model(candidates: Mapping, samples: Samples) -> Choice:
     Unanswerable
         When fewer than five customers churned, or fewer than five did not, in any fit.
     """
-    frames, out_of_time = samples.training, len(samples.training) > 1
-    turns = range(max(1, len(frames) - 2), len(frames))
-    splits = [(pd.concat(frames[:turn]), frames[turn]) for turn in turns] or _folds(frames[0])
-    for before, _ in splits:
+    frames = samples.training
+    splits = [(turn, pd.concat(frames[:turn]), frames[turn]) for turn in range(1, len(frames))]
+    if len(splits) < FEW_TURNS:
+        splits += [(0, *split) for split in _folds(pd.concat(frames, ignore_index=True))]
+    parts = []
+    for turn, before, after in splits:
         check_classes(before["churned"], fewest=5)
-    foretold = pd.concat([after[["cut_off", "bucket", "churned"]] for _, after in splits])
+        part = after[["cut_off", "bucket", "churned"]].assign(turn=turn)
+        parts.append(part.join(foretold_by_all(candidates, samples, before, after)))
+    foretold = pd.concat(parts, ignore_index=True)
     kept = {}
     for name, model in candidates.items():
-        try:
-            parts = [foretell(model, samples, before, after) for before, after in splits]
-        except Unanswerable:
-            continue
-        churn = np.concatenate(parts)
-        if not any(np.array_equal(churn, foretold[other]) for other in kept):
-            foretold[name], kept[name] = churn, model
-    choice = Choice(kept, _within_one_error(foretold, list(kept)), out_of_time)
-    mended = recalibration(foretold, choice.chosen) if out_of_time else None
-    if mended:
-        kept[choice.chosen] = Recalibrated(choice.model, *mended)
-    return choice
+        known = name in foretold and foretold[name].notna().all()
+        if known and not any(np.array_equal(foretold[name], foretold[other]) for other in kept):
+            kept[name] = model
+    return Choice(kept, _simplest(foretold, list(kept)), foretold)
 
 
 def random_split(choice: Choice, samples: Samples) -> pd.DataFrame:
@@ -220,26 +235,46 @@ def random_split(choice: Choice, samples: Samples) -> pd.DataFrame:
     """
     if not choice.out_of_time:
         return pd.DataFrame()
-    losses = [
-        log_losses(after["churned"], foretell(choice.model, samples, before, after))
-        for before, after in _folds(pd.concat(samples.training, ignore_index=True))
-    ]
-    return choice.row[["log_loss"]].assign(random_log_loss=np.concatenate(losses).mean())
+    rows, name = choice.foretold, choice.chosen
+    losses, later = log_losses(rows["churned"], rows[name]), rows["turn"] > 0
+    if later.all():  # a fold tells it: a fifth of the customers
+        before, after = _folds(pd.concat(samples.training, ignore_index=True))[0]
+        one = foretold_by_all({name: choice.model}, samples, before, after)[name]
+        random = log_losses(after["churned"], one).mean()
+    else:
+        random = losses[~later].mean()
+    return pd.DataFrame([{"log_loss": losses[later].mean(), "random_log_loss": random}])
 
 
-def recalibration(foretold: pd.DataFrame, chosen: str) -> tuple[float, float] | None:
-    """Return shift and stretch of a candidate's log-odds where it needs them.
+def turn_shifts(foretold: pd.DataFrame, name: str) -> pd.Series:
+    """Return a candidate's `level_shift` at every later training cut-off, oldest first."""
+    turns = foretold[foretold["turn"] > 0].groupby("turn")
+    return pd.Series({turn: level_shift(part["churned"], part[name]) for turn, part in turns})
 
-    It does when they would have cut the log-loss at the last training cut-off by more than two
-    standard errors.
+
+def foretold_by_all(candidates: Mapping, samples: Samples, before, after) -> pd.DataFrame:
+    """Return the probabilities of churn by every candidate that the log allows, a column each.
+
+    Parameters
+    ----------
+    candidates : mapping of str to classifier
+    samples : Samples
+    before, after : DataFrame
+        Customers to fit to, customers to foretell.
     """
-    rows = foretold[foretold["cut_off"] == foretold["cut_off"].max()]
-    churned, odds = rows["churned"].to_numpy(dtype=bool), log_odds(rows[chosen])[:, None]
-    fit = LogisticRegression(C=np.inf).fit(odds, churned)
-    shift, stretch = float(fit.intercept_[0]), float(fit.coef_[0, 0])
-    gain = log_losses(churned, rows[chosen]) - log_losses(churned, fit.predict_proba(odds)[:, 1])
-    mean, error = clustered_mean(gain, rows["bucket"])
-    return (shift, stretch) if stretch > 0 and mean > 2 * error else None
+    churn: dict[str, np.ndarray] = {}
+    place = {id(model): name for name, model in candidates.items()}
+    for name, model in candidates.items():
+        members = [place.get(id(one)) for _, one in getattr(model, "estimators", None) or ()]
+        plain = isinstance(model, VotingClassifier) and model.voting == "soft" and members
+        if plain and model.weights is None and all(member in churn for member in members):
+            churn[name] = np.mean([churn[member] for member in members], axis=0)
+            continue
+        try:
+            churn[name] = foretell(model, samples, before, after)
+        except Unanswerable:
+            continue
+    return pd.DataFrame(churn, after.index)
 
 
 def foretell(model, samples: Samples, before: pd.DataFrame, after: pd.DataFrame) -> np.ndarray:
@@ -268,12 +303,19 @@ def _folds(rows: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     return [(rows[fold != k], rows[fold == k]) for k in range(FOLDS)]
 
 
-def _within_one_error(foretold: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    losses = foretold[names].apply(lambda churn: log_losses(foretold["churned"], churn))
+def _simplest(foretold: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    parts = []
+    for _, part in foretold.groupby("turn"):
+        churned = part["churned"]
+        level = part[names].apply(lambda p, y=churned: shifted(p, level_shift(y, p)))
+        parts.append(level.apply(lambda p, y=churned: log_losses(y, p)))
+    losses = pd.concat(parts).loc[foretold.index]
     worse = losses.sub(losses[losses.mean().idxmin()], axis=0)
     means = [clustered_mean(worse[name], foretold["bucket"]) for name in names]
     table = pd.DataFrame(means, columns=["worse_by", "standard_error"])
     table.insert(0, "model", names)
     table.insert(1, "log_loss", losses.mean().to_numpy())
-    simplest = (table["worse_by"] <= table["standard_error"]).idxmax()
+    best = losses.mean().min()
+    near = table["standard_error"].clip(NO_COST * best, MOST_COST * best)
+    simplest = (table["worse_by"] <= near).idxmax()
     return table.assign(chosen=table.index == simplest)

@@ -70,12 +70,11 @@ def calibration_and_gains(calibration: pd.DataFrame, gains: pd.DataFrame) -> np.
 def importance_bars(table: pd.DataFrame, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw what the scores lose without each topic, from `cjlib.churn.permutation_importance`.
 
-    More or less of a touchpoint or a channel has a meaning, and so a colour; of a topic of several
-    features it has none. The scale is logarithmic: the first topic may matter a hundred times more
-    than the last.
+    Red where more of the topic goes with churn, green where with staying, and neither where that is
+    unclear or more of it has no meaning. The scale is logarithmic: the first topic may matter a
+    hundred times more than the last.
     """
-    one = table["topic"].str.startswith(("touchpoint ", "channel "))
-    colors = np.select([~one, table["direction"] > 0], [ACCENT, BAD], GOOD)
+    colors = table["goes_with"].map({"churn": BAD, "staying": GOOD}).fillna(ACCENT)
     names, lower = table["topic"].str.replace("_", " "), table["lower"].clip(lower=1e-3)
     table = table.assign(topic=names, lower=lower)
     ax = interval_bars(table, label="topic", value="share", color=colors, title=title, ax=ax)

@@ -62,7 +62,7 @@ def main(customers: int = 1_000_000, events: int = 10_000_000) -> None:
         begun = clock("contributions", begun)
         options = {"hold_out": 0.1, "longest_silence": 2.0}
         actions = churn.action_list(samples, score, because, 0.2, **options)
-        churn.at_risk(actions, samples, tested.probability)
+        churn.at_risk(actions, samples, tested.probability, tested.level)
         clock("action list with reasons in words", begun)
         clock(f"in all, {len(actions):,} customers", start)
 
