@@ -63,7 +63,8 @@ class BehaviourClusters:
         Returns
         -------
         DataFrame
-            ``clusters`` (0 when none holds), ``method``, ``k``, ``weakest`` with ``lower`` and
+            ``clusters`` (0 when none holds), ``method``, ``k``, ``found_again``,
+            ``without_groups`` (see `StableClusters.trials_`), ``weakest`` with ``lower`` and
             ``upper``, ``silhouette``, ``verdict`` (the reading of the weakest cluster's stability),
             ``most`` (largest number tried), ``holds``, ``kept`` (how many names come from an
             earlier report) and ``customers_are``: of clusters, ``undecided`` where one may hold;
@@ -73,7 +74,8 @@ class BehaviourClusters:
         trials = self.model.trials_.query("k > 1")
         if trials.empty:
             raise Unanswerable("too few customers differ to look for clusters")
-        best = trials.sort_values(["chosen", "weakest"], ascending=False, kind="stable").head(1)
+        order = ["chosen", "weakest", "found_again"]
+        best = trials.sort_values(order, ascending=False, kind="stable").head(1)
         are = DEGREES if getattr(self.model.reference, "by_degrees", False) else NOT_LASTING
         if UNDECIDED in set(trials["verdict"]):
             are = UNDECIDED
