@@ -264,5 +264,5 @@ def test_a_scale_ends_where_it_says(shop):
 
 
 def test_refunds_are_values_below_zero(shop):
-    lines = [f"u1,2024-05-01 10:00Z,buy,web,{text},3,{text}" for text in ("-12.5", "-0", "1e299")]
-    assert kept(shop(lines), "value")["value"].tolist() == [-12.5, 0, 1e299]
+    lines = [f"u1,2024-05-01 10:00Z,buy,web,{text},3,{text}" for text in ("-12.5", "-0", "1e14")]
+    assert kept(shop(lines), "value")["value"].tolist() == [-12.5, 0, 1e14]

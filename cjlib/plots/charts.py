@@ -13,6 +13,7 @@ import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from cjlib.errors import Unanswerable
 from cjlib.forms import kind_of, shortened
 from cjlib.groups import enough_cells
 from cjlib.plots.style import ACCENT, SEQUENTIAL, percent_axis, points_axis, thousands_axis
@@ -112,9 +113,16 @@ def heatmap(
     limits : tuple of float
         Where the colours begin and end; None: at the least or greatest number.
     ax : Axes, optional
+
+    Raises
+    ------
+    Unanswerable
+        Where no cell is left to be drawn.
     """
-    ax = new_axes(ax, 1.4 + 0.45 * len(grid))
     grid = grid if customers is None else enough_cells(grid, customers)
+    if not grid.notna().any(axis=None):
+        raise Unanswerable("no group is large enough to be shown")
+    ax = new_axes(ax, 1.4 + 0.45 * len(grid))
     written = {"annot": True, "fmt": text}
     if not isinstance(text, str):
         written = {"annot": text.to_numpy(), "fmt": ""}

@@ -29,6 +29,10 @@ ORDER_NAME = re.compile(
     re.IGNORECASE,
 )
 CENTS = 6  # decimals of a sum: more would differ with the order in which it is added up
+EARLIEST = dt.datetime(1900, 1, 1)
+"""Times before are mistakes, unless the dataset file says otherwise."""
+LARGEST = 1e15
+"""No sum of money is as large, and beyond it a float no longer holds cents."""
 NUMBER = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)$"
 
 
@@ -39,7 +43,7 @@ def _number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
 
 
 def _finite(number: ir.FloatingValue) -> ir.FloatingValue:
-    return (number.abs() < 1e300).ifelse(number, ibis.null("float64"))
+    return (number.abs() < LARGEST).ifelse(number, ibis.null("float64"))
 
 
 def _valued(rows: ir.Table, column: ValueColumn | None) -> ir.Table:
@@ -210,7 +214,7 @@ def _touchpoint_table(dataset: Dataset) -> pd.DataFrame:
 
 
 def _rule(rows: ir.Table, dataset: Dataset) -> ir.StringValue:
-    earliest = dataset.quality.earliest or dt.datetime(1, 1, 1)
+    earliest = dataset.quality.earliest or EARLIEST
     return ibis.cases(
         (rows._problem.notnull(), rows._problem),
         (rows.customer_id.isnull(), "missing_customer_id"),

@@ -330,11 +330,18 @@ def rfm_groups(scored: pd.DataFrame, rules: RuleTable) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``segment``, ``buyers``, ``share_of_buyers``, ``share_of_sales`` (of the value or, in a log
-        without values, of the purchases), ``days_since_purchase`` (median), and the rule's
+        ``segment``, ``buyers``, ``share_of_buyers``, ``share_of_sales`` (of the value or, where
+        that is nothing, of the purchases), ``days_since_purchase`` (median), and the rule's
         ``means`` and ``advice``.
+
+    Raises
+    ------
+    Unanswerable
+        Where nobody has bought.
     """
-    what = "value" if scored["value"].notna().any() else "frequency"
+    if scored.empty:
+        raise Unanswerable("nobody has bought yet")
+    what = "value" if scored["value"].sum() > 0 else "frequency"
     groups = scored.groupby(scored["rfm_segment"].rename("segment"), observed=True)
     table = groups.size().to_frame("buyers")
     table["share_of_buyers"] = table["buyers"] / len(scored)
