@@ -24,7 +24,7 @@ def one_event_each(rows):
 
 def large_groups_alone(rows):
     rows = rows[rows["customer_id"].isin(rows["customer_id"].unique()[:200])]
-    rows["value"] = rows["value"] * 1e297  # near the largest number there is
+    rows["value"] = rows["value"] * 1e12  # near the largest that is read
     return rows, {"privacy": {"smallest_group": 100}}
 
 
