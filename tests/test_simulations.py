@@ -6,7 +6,7 @@ import pytest
 from tests.simulations import holds
 from tests.simulations.__main__ import run, simulations
 
-SEEDS = 4
+SEEDS = 2
 
 
 @pytest.mark.slow
