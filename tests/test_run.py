@@ -437,6 +437,6 @@ def test_a_stopped_run_cleans_up(project, monkeypatch, number):
         time.sleep(0.2)
         assert process.poll() is None, process.stderr.read()
     process.send_signal(number)
-    assert process.wait(timeout=20) == 128 + number
+    assert process.wait(timeout=60) == 128 + number
     assert names(project) == [".lock"]
     nothing_left(project, project / "tmp")

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from cjlib.errors import ParameterError
@@ -183,6 +184,9 @@ def _begin(news: SimpleQueue, alive: Connection, log: Path, jobs: int) -> None:
 def _end_with_the_run(alive: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         alive.recv()  # nothing ever comes but the end
+    for kernel in psutil.Process().children(recursive=True):  # one that starts would make its files
+        with contextlib.suppress(psutil.Error):
+            kernel.kill()
     os._exit(0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Simulation:
     seeds: int = 100
 
 
-def holds(values: np.ndarray, least: float, most: float) -> bool:
+def holds(values: np.ndarray, least: float, most: float, level: float = 0.025) -> bool:
     """Say whether the mean of a figure over seeds agrees with what is stated of it.
 
-    Shares of seeds (each 0 or 1) are held against the binomial law of the limit, at 2.5 % on
-    either side; means of other figures may miss a limit by two standard errors.
+    Shares of seeds (each 0 or 1) are held against the binomial law of the limit, means of other
+    figures against Student's, at `level` on either side.
     """
     values = values[~np.isnan(values)]
     number = len(values)
@@ -34,7 +34,9 @@ def holds(values: np.ndarray, least: float, most: float) -> bool:
     if np.isin(values, (0, 1)).all():
         count = int(values.sum())
         return bool(
-            binom.sf(count - 1, number, most) > 0.025 and binom.cdf(count, number, least) > 0.025
+            binom.sf(count - 1, number, most) > level and binom.cdf(count, number, least) > level
         )
-    error = 2 * values.std(ddof=1) / np.sqrt(number) if number > 1 else np.inf
+    if number == 1:
+        return True
+    error = t.ppf(1 - level, number - 1) * values.std(ddof=1) / np.sqrt(number)
     return bool(least - error <= values.mean() <= most + error)

@@ -40,7 +40,7 @@ def trial_of(name: str, seed: int) -> dict[str, float]:
     return dict(simulations()[name].trial(seed))
 
 
-def run(one: Simulation, seeds: int, jobs: int) -> pd.DataFrame:
+def run(one: Simulation, seeds: int, jobs: int, level: float = 0.025) -> pd.DataFrame:
     """Return the figures of a simulation over seeds: figure, seeds, mean, least, most, holds."""
     with ProcessPoolExecutor(jobs) as pool:
         trials = pool.map(trial_of, [one.name] * seeds, range(1, seeds + 1))
@@ -50,7 +50,7 @@ def run(one: Simulation, seeds: int, jobs: int) -> pd.DataFrame:
         column = values[figure].to_numpy(dtype=float)
         counted = int((~np.isnan(column)).sum())
         row = [one.name, figure, seeds, counted, np.nanmean(column) if counted else np.nan]
-        rows.append([*row, least, most, holds(column, least, most)])
+        rows.append([*row, least, most, holds(column, least, most, level)])
     columns = ["simulation", "figure", "seeds", "counted", "mean", "least", "most", "holds"]
     return pd.DataFrame(rows, columns=columns)
 
