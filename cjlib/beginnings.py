@@ -21,7 +21,7 @@ from cjlib.journeys import DAY
 WEEK = 7 * DAY  # seconds
 FEWEST_WEEKS = 20
 """Weeks below which a log is too short to tell."""
-LEVEL = 0.75
+LEVEL = 0.8
 """Share of the usual customers a week that the first week holds where old ones are among them."""
 FOUND = 0.05
 """p-value of the fall, beside a trend, from which downwards it is found."""
