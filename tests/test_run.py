@@ -366,9 +366,14 @@ def test_what_dead_runs_left_is_swept_at_the_next_run(tmp_path):
 # -- whole processes
 
 
+# What runs in the background of a shell ignores Ctrl-C, and so would a run started from there.
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+START += "; from cjlib.cli import main; main()"
+
+
 def start(project, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", "from cjlib.cli import main; main()", "report", "tiny", *arguments],
+        [sys.executable, "-c", START, "report", "tiny", *arguments],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

