@@ -64,12 +64,12 @@ class BehaviourClusters:
         -------
         DataFrame
             ``clusters`` (0 when none holds), ``method``, ``k``, ``found_again``,
-            ``without_groups`` (see `StableClusters.trials_`), ``weakest`` with ``lower`` and
-            ``upper``, ``silhouette``, ``verdict`` (the reading of the weakest cluster's stability),
-            ``most`` (largest number tried), ``holds``, ``kept`` (how many names come from an
-            earlier report) and ``customers_are``: of clusters, ``undecided`` where one may hold;
-            without, ``different by degrees`` where the reference says ``by_degrees``,
-            or ``without lasting differences``.
+            ``without_groups`` (see `StableClusters.trials_`), ``weakest`` with its limits
+            ``weakest_lower`` and ``weakest_upper``, ``silhouette``, ``verdict`` (the reading of the
+            weakest cluster's stability), ``most`` (largest number tried), ``holds``, ``kept`` (how
+            many names come from an earlier report) and ``customers_are``: of clusters,
+            ``undecided`` where one may hold; without, ``different by degrees`` where the reference
+            says ``by_degrees``, or ``without lasting differences``.
         """
         trials = self.model.trials_.query("k > 1")
         if trials.empty:
@@ -79,7 +79,8 @@ class BehaviourClusters:
         are = DEGREES if getattr(self.model.reference, "by_degrees", False) else NOT_LASTING
         if UNDECIDED in set(trials["verdict"]):
             are = UNDECIDED
-        return best.assign(
+        limits = {"lower": "weakest_lower", "upper": "weakest_upper"}
+        return best.rename(columns=limits).assign(
             clusters=best["k"].where(best["chosen"], 0),
             customers_are=CLUSTERS if trials["chosen"].any() else are,
             verdict=best["weakest"].map(stability_band),

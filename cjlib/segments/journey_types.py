@@ -49,7 +49,7 @@ class JourneyTypes:
         DataFrame
             ``types``, ``most`` (largest number tried), ``customers_are`` (``alike``, ``different by
             degrees``, of ``types``, or ``undecided``: perhaps of types), ``gain`` of the best
-            number of types over a continuum (nats per customer) with ``lower`` and ``upper``,
+            number of types over a continuum (nats per customer), ``gain_lower``, ``gain_upper``,
             ``weakest`` (lowest stability), ``verdict`` (its reading), ``sure_share`` (of the
             customers learned from, ``customers``: those who belong to their type with a probability
             of 0.8 or more).
@@ -64,8 +64,8 @@ class JourneyTypes:
             "most": int(self.choice["components"].max()),
             "customers_are": UNDECIDED if open_ else found,
             "gain": gain,
-            "lower": lower,
-            "upper": upper,
+            "gain_lower": lower,
+            "gain_upper": upper,
             "weakest": float(self.stability.min()),
             "verdict": stability_band(self.stability.min()),
             "sure_share": float((surest >= 0.8).mean()),
