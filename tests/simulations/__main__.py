@@ -17,11 +17,15 @@ from tests.simulations import Simulation, holds
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# What findings survive
 
-Hard nulls and their planted twins, over seeds of their own: `make simulate` writes this table. A
-*false* finding is one where nothing is planted; *found* one where something is; *covered* says how
-often the interval held the truth. What is stated of shares is held against the binomial law.
+Hard nulls and their planted twins, over seeds of their own: `make simulate` writes this table, and
+`python -m tests.simulations WORDS` the rows whose names hold one of the words. A *false* finding is
+one where nothing is planted; *found* one where something is; *covered* says how often the interval
+held the truth. What is stated of shares is held against the binomial law.
 
 """
+
+
+TITLES = ["| simulation | figure | seeds | counted | mean | stated | holds |", "|---" * 7 + "|"]
 
 
 def simulations() -> dict[str, Simulation]:
@@ -55,19 +59,30 @@ def run(one: Simulation, seeds: int, jobs: int, level: float = 0.025) -> pd.Data
     return pd.DataFrame(rows, columns=columns)
 
 
-def as_markdown(table: pd.DataFrame) -> str:
-    """Return the table as a reader sees it."""
-    lines = ["| simulation | figure | seeds | counted | mean | stated | holds |", "|---" * 7 + "|"]
+def as_lines(table: pd.DataFrame) -> list[str]:
+    """Return the rows of a simulation as a reader sees them."""
+    lines = []
     for row in table.itertuples():
         stated = f"{row.least:.3g} to {row.most:.3g}"
         held = "yes" if row.holds else "**no**"
         cells = [row.simulation, row.figure, row.seeds, row.counted, f"{row.mean:.3f}", stated]
         lines.append("| " + " | ".join(map(str, [*cells, held])) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def write_down(name: str, lines: list[str]) -> None:
+    """Put the rows of one simulation in the place of its earlier ones."""
+    before = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    rows = {}
+    for line in [row for row in before if row.startswith("| ")][1:]:
+        rows.setdefault(line.split(" | ")[0].removeprefix("| "), []).append(line)
+    rows[name] = lines
+    kept = [line for one in simulations() for line in rows.get(one, ())]
+    RESULTS.write_text(HEAD + "\n".join([*TITLES, *kept]) + "\n")
 
 
 def main() -> None:
-    """Run what is asked for; the whole is written down."""
+    """Run what is asked for; what ran over its own number of seeds is written down."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulations", description=__doc__)
     parser.add_argument("names", nargs="*", help="words of names; without any, all are run")
     parser.add_argument("--seeds", type=int, help="in place of each one's own number")
@@ -78,11 +93,11 @@ def main() -> None:
         for name, one in simulations().items()
         if not given.names or any(word in name for word in given.names)
     }
-    tables = [run(one, given.seeds or one.seeds, given.jobs) for one in chosen.values()]
-    text = as_markdown(pd.concat(tables, ignore_index=True))
-    print(text)
-    if not given.names and not given.seeds:
-        RESULTS.write_text(HEAD + text)
+    for name, one in chosen.items():
+        lines = as_lines(run(one, given.seeds or one.seeds, given.jobs))
+        print(*lines, sep="\n")
+        if not given.seeds:
+            write_down(name, lines)
 
 
 if __name__ == "__main__":
