@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from cjlib.errors import did_you_mean
-from cjlib.stages import StageModel
+from cjlib.stages import RESERVED, StageModel
 from cjlib.timestamps import EPOCHS, compile_format
 
 
@@ -191,6 +191,7 @@ class Columns(_Section):
     sentiment: SentimentColumn | None = None
     event_id: str | None = None
     order_id: str | None = None
+    journey_id: str | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -224,10 +225,11 @@ class Touchpoint(_Section):
 
 
 class Journey(_Section):
-    """When a journey ends, and what counts as a purchase."""
+    """When a journey ends, what ends it at once, and what counts as a purchase."""
 
     inactivity: Duration
     purchase: Names = Field(min_length=1)
+    ends: Names = []
 
 
 class Churn(_Section):
@@ -344,6 +346,17 @@ class Dataset(_Section):
                 raise ValueError(
                     f"journey.purchase: {name!r} is on stage {stage!r}, which is not a purchase"
                     f" stage of {self.stages.name}; put it on {self.stages.purchase[0]!r}"
+                )
+        for name in self.journey.ends:
+            if name not in self.touchpoints:
+                raise ValueError(
+                    f"journey.ends: {name!r} is not under touchpoints"
+                    f"{did_you_mean(name, self.touchpoints)}"
+                )
+            if name in (*stages, *RESERVED):
+                raise ValueError(
+                    f"journey.ends: {name!r} is also a stage, or a word that tables use; rename the"
+                    " touchpoint in the source"
                 )
         if self.quality.unmapped not in ("quarantine", *stages):
             raise ValueError(

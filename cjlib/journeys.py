@@ -1,9 +1,14 @@
 """From events to journeys, stage visits and transitions, as expressions of any engine.
 
-A customer who stays silent longer than ``inactivity`` begins a new journey with the next event.
-Consecutive events in one stage of one journey are one visit. A journey is ``lost`` when the
-silence after it was fully observed, and ``open`` when it was not: what follows its last visit is
-then unknown, which is not the same as nothing, so no transition is counted there.
+A customer who stays silent longer than ``inactivity`` begins a new journey with the next event, and
+so does one whose journey came to a declared ending (declined, cancelled). Where the log knows its
+cases (``journey_id``), a case is a journey. Consecutive events in one stage of one journey are one
+visit.
+
+How a journey ends is its outcome: in a declared ending; or in a silence that was fully observed,
+``bought`` when a purchase lies in it and ``lost`` when none does. It is ``open`` when its silence
+was not seen to the end: what follows its last visit is then unknown, which is not the same as
+nothing, so no transition is counted there.
 """
 
 import datetime as dt
@@ -15,8 +20,8 @@ import pandas as pd
 
 from cjlib.uncertainty import BUCKETS
 
-LOST, OPEN = "lost", "open"
-"""How journeys end: in a silence seen to its end, or not yet."""
+LOST, BOUGHT, OPEN = "lost", "bought", "open"
+"""How journeys end: in a silence seen to its end, without or with a purchase, or not yet."""
 DAY = 86_400
 """Seconds."""
 _DIGITS = "0123456789abcdef"
@@ -43,41 +48,66 @@ def with_buckets(events: ir.Table) -> ir.Table:
     return events.inner_join(buckets, "customer_id")
 
 
-def with_journeys(events: ir.Table, inactivity: dt.timedelta) -> ir.Table:
+def with_journeys(
+    events: ir.Table, inactivity: dt.timedelta, *, ends: Sequence[str] = (), cases: bool = False
+) -> ir.Table:
     """Return events numbered by ``journey`` (0, 1, … per customer) and ``visit`` (per journey).
 
     Parameters
     ----------
     events : Table
-        customer_id, timestamp, line, stage and any further columns.
+        customer_id, timestamp, line, stage and any further columns; with ``ends`` touchpoint and
+        purchase too.
     inactivity : timedelta
         The longest silence within a journey.
+    ends : sequence of str
+        Touchpoints after which a journey is complete.
+    cases : bool
+        Whether ``journey_id`` says of each event which journey it belongs to.
+
+    Returns
+    -------
+    Table
+        Also ``ending``: the touchpoint where it is a declared ending (``bought`` where that is a
+        purchase), else missing.
 
     Notes
     -----
-    Both numbers look back only, so an event keeps them however the log goes on. Equal times are
-    ordered by ``line``, or two engines would differ.
+    The numbers look back only, so an event keeps them however the log goes on. Equal times are
+    ordered by ``line``, or two engines would differ. A case is one journey whatever happens in it,
+    since it may be worked on after it was decided; cases of one customer may overlap.
     """
-    order = [events.timestamp, events.line]
-    by_customer = ibis.window(group_by=events.customer_id, order_by=order)
-    patience = events.timestamp.lag().over(by_customer) + _interval(inactivity)
-    steps = events.mutate(
-        begins=(events.timestamp > patience).fill_null(False).cast("int64"),
-        changes=(events.stage != events.stage.lag().over(by_customer))
-        .fill_null(False)
-        .cast("int64"),
-    )
+    ending = ibis.null("string")
+    if ends:
+        name = events.purchase.ifelse(BOUGHT, events.touchpoint)
+        ending = events.touchpoint.isin(ends).ifelse(name, ending)
+    events = events.mutate(ending=ending)
+    numbered = _by_case(events) if cases else _by_silence(events, inactivity)
+    journey = {"group_by": ["customer_id", "journey"], "order_by": ["timestamp", "line"]}
+    before = numbered.stage.lag().over(ibis.window(**journey))
+    changes = numbered.mutate(changes=(numbered.stage != before).fill_null(False).cast("int64"))
+    visit = changes.changes.sum().over(ibis.cumulative_window(**journey))
+    return changes.mutate(visit=visit).drop("changes")
+
+
+def _by_silence(events: ir.Table, inactivity: dt.timedelta) -> ir.Table:
+    """Begin a journey after a silence, and after a declared ending."""
+    order = {"group_by": "customer_id", "order_by": ["timestamp", "line"]}
+    in_order = ibis.window(**order)
+    patience = events.timestamp.lag().over(in_order) + _interval(inactivity)
+    begins = (events.timestamp > patience) | events.ending.lag().over(in_order).notnull()
+    steps = events.mutate(begins=begins.fill_null(False).cast("int64"))
     # A running sum needs a cumulative window: an ordered one sums the whole group.
-    running = ibis.cumulative_window(
-        group_by=steps.customer_id, order_by=[steps.timestamp, steps.line]
-    )
-    numbered = steps.mutate(journey=steps.begins.sum().over(running))
-    within = ibis.cumulative_window(
-        group_by=[numbered.customer_id, numbered.journey],
-        order_by=[numbered.timestamp, numbered.line],
-    )
-    change = ((numbered.begins == 0) & (numbered.changes == 1)).cast("int64")
-    return numbered.mutate(visit=change.sum().over(within)).drop("begins", "changes")
+    journey = steps.begins.sum().over(ibis.cumulative_window(**order))
+    return steps.mutate(journey=journey).drop("begins")
+
+
+def _by_case(events: ir.Table) -> ir.Table:
+    """Count a customer's cases in the order of their first events."""
+    began = events.timestamp.min().over(group_by=["customer_id", "journey_id"])
+    cases = events.mutate(began=began)
+    in_order = ibis.window(group_by="customer_id", order_by=["began", "journey_id"])
+    return cases.mutate(journey=ibis.dense_rank().over(in_order)).drop("began")
 
 
 def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta) -> ir.Table:
@@ -86,7 +116,7 @@ def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
     Parameters
     ----------
     events : Table
-        Events up to ``as_of`` with bucket, journey and visit.
+        Events up to ``as_of`` with bucket, journey, visit and ending.
     as_of : Timestamp
         Naive UTC.
     inactivity : timedelta
@@ -95,10 +125,11 @@ def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
     -------
     Table
         customer_id, bucket, journey, visit, stage, position, role, started, ended, events,
-        purchases, value (sum), sentiment (mean), next_stage (``lost`` at the end of a lost
-        journey, missing where the journey is open), left (the next visit's start; for ``lost``
-        the moment when the silence was complete; missing where open), settled (``inactivity``
-        has passed since the visit, so that its next stage would be known whatever it is).
+        purchases, value (sum), sentiment (mean), next_stage (at a journey's last visit how the
+        journey ended, missing where it is open), left (the next visit's start; at the end the
+        moment when the silence was complete, or of the declared ending; missing where open),
+        settled (``inactivity`` has passed since the visit, so that its next stage would be known
+        whatever it is), last (of its journey).
     """
     keys = ["customer_id", "bucket", "journey", "visit", "stage", "position", "role"]
     visits = events.group_by(keys).agg(
@@ -108,20 +139,29 @@ def stage_visits(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
         purchases=events.purchase.cast("int64").sum(),
         value=events.value.sum(),
         sentiment=events.sentiment.mean(),
+        ending=events.ending.max(),
     )
     by_journey = ibis.window(group_by=["customer_id", "journey"], order_by="visit")
+    whole = ibis.window(group_by=["customer_id", "journey"])
     visits = visits.mutate(
         following=visits.stage.lead().over(by_journey),
         following_start=visits.started.lead().over(by_journey),
         silence_over=visits.ended + _interval(inactivity),
+        declared=visits.ending.max().over(whole),
+        bought=visits.purchases.sum().over(whole) > 0,
     )
     settled = visits.silence_over < ibis.timestamp(as_of)
-    lost = visits.following.isnull() & settled
+    silent = settled.ifelse(visits.bought.ifelse(BOUGHT, LOST), ibis.null("string"))
+    silence_over = settled.ifelse(visits.silence_over, ibis.null("timestamp"))
     return visits.mutate(
-        next_stage=lost.ifelse("lost", visits.following),
-        left=lost.ifelse(visits.silence_over, visits.following_start),
+        next_stage=ibis.coalesce(visits.following, visits.declared, silent),
+        left=ibis.coalesce(
+            visits.following_start,
+            visits.declared.notnull().ifelse(visits.ended, silence_over),
+        ),
         settled=settled,
-    ).drop("following", "following_start", "silence_over")
+        last=visits.following.isnull(),
+    ).drop("following", "following_start", "silence_over", "ending", "declared", "bought")
 
 
 def journey_table(visits: ir.Table) -> ir.Table:
@@ -135,13 +175,14 @@ def journey_table(visits: ir.Table) -> ir.Table:
     Returns
     -------
     Table
-        customer_id, bucket, journey, started, ended, end (``lost`` or ``open``), first_stage,
-        last_stage, events, visits, purchases, value (sum), sentiment (mean over its visits).
+        customer_id, bucket, journey, started, ended, end (``bought``, ``lost``, a declared ending
+        or ``open``), first_stage, last_stage, events, visits, purchases, value (sum), sentiment
+        (mean over its visits).
     """
     return visits.group_by(["customer_id", "bucket", "journey"]).agg(
         started=visits.started.min(),
         ended=visits.ended.max(),
-        end=(visits.next_stage == "lost").any().ifelse("lost", "open"),
+        end=visits.next_stage.max(where=visits["last"]).fill_null(OPEN),
         first_stage=visits.stage.argmin(visits.visit),
         last_stage=visits.stage.argmax(visits.visit),
         events=visits.events.sum(),
@@ -153,7 +194,7 @@ def journey_table(visits: ir.Table) -> ir.Table:
 
 
 def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
-    """Count the transitions from stage to stage, and from stage to ``lost``.
+    """Count the transitions from stage to stage, and from stage to how the journey ended.
 
     Parameters
     ----------
@@ -166,7 +207,7 @@ def transition_counts(visits: ir.Table, by: Sequence[str] = ()) -> ir.Table:
     -------
     Table
         [*by, from_stage, to_stage, n, customers, days (sum, from entering the one to entering the
-        other, or until the silence was complete)].
+        other, or until the journey had ended)].
 
     Notes
     -----

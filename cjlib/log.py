@@ -29,7 +29,7 @@ from cjlib.reading.attributes import attributes_file, read_attributes
 from cjlib.reading.sources import fingerprint, read_source, source_files, table_fingerprint
 from cjlib.stages import StageModel
 
-FORM = 4
+FORM = 5
 """Raised when the tables of a prepared log change their form, so that older ones are not read."""
 
 LOCK = ".lock"
@@ -93,6 +93,16 @@ class Log:
     def _local_moment(self) -> pd.Timestamp:
         zone = self.dataset.columns.timestamp.timezone or "UTC"
         return self.as_of.tz_localize("UTC").tz_convert(zone)
+
+    @property
+    def ends(self) -> list[str]:
+        """How journeys end when they do, beside open ones: see `cjlib.journeys`."""
+        declared = self.dataset.journey
+        return [
+            journeys.LOST,
+            journeys.BOUGHT,
+            *(name for name in declared.ends if name not in declared.purchase),
+        ]
 
     def label(self, stage: str) -> str:
         """Return what to show for a stage in the language of this log; other names as words."""
@@ -253,7 +263,12 @@ def _prepare(
         kept = rows.filter(rows.rule.isnull()).drop("rule", "content")
         kept = events.one_per_order(kept, dataset).rename(line="_row")
         kept = journeys.with_buckets(kept)
-        kept = journeys.with_journeys(kept, dataset.journey.inactivity)
+        kept = journeys.with_journeys(
+            kept,
+            dataset.journey.inactivity,
+            ends=dataset.journey.ends,
+            cases=dataset.columns.journey_id is not None,
+        )
         kept = stored(con, kept, scratch / "events.parquet")
         visits = journeys.stage_visits(kept, as_of, dataset.journey.inactivity)
         visits = stored(con, visits, scratch / "visits.parquet")

@@ -25,7 +25,7 @@ Role = Literal["before", "purchase", "after"]
 Language = Literal["en", "es", "ca"]
 ROLES: tuple[Role, ...] = ("before", "purchase", "after")
 READY_MADE = Path(__file__).parent / "stage_models"
-RESERVED = frozenset({"lost", "open", "start", "all"})
+RESERVED = frozenset({"lost", "bought", "open", "start", "all"})
 """Words that published tables use beside stage names: ends of journeys, and everybody."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.journeys import DAY, LOST, OPEN, purchase_days
+from cjlib.journeys import DAY, OPEN, purchase_days
 from cjlib.uncertainty import bucket_array, resample
 
 PURCHASE = "purchase"
@@ -94,7 +94,7 @@ def stay_counts(log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        bucket, stage, exit (the next stage, ``lost`` when the silence was complete, ``open``),
+        bucket, stage, exit (the next stage, how the journey ended, or ``open``),
         days (fractions), n; stages in their order.
 
     Raises
@@ -105,7 +105,7 @@ def stay_counts(log) -> pd.DataFrame:
     visits = log.visits
     stays = visits.mutate(exit=visits.next_stage.fill_null(OPEN), until=visits.left)
     counts = _stays(stays, log)
-    if counts["exit"].isin([LOST, OPEN]).all():
+    if not counts["exit"].isin(log.stages.names).any():
         raise Unanswerable("in this log no customer moves on to another stage")
     return counts
 
@@ -123,20 +123,20 @@ def until_purchase_counts(log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `stay_counts`; exit is ``purchase`` (a later visit with one begins), ``lost`` or
-        ``open``.
+        As `stay_counts`; exit is ``purchase`` (a later visit with one begins), how the journey
+        ended without a further one, or ``open``.
     """
     whole = ibis.window(group_by=["customer_id", "journey"])
     later = ibis.window(group_by=["customer_id", "journey"], order_by="visit", following=(1, None))
     visits, unknown = log.visits, ibis.null("timestamp")
     ends = visits.mutate(
         bought=(visits.purchases > 0).ifelse(visits.started, unknown).min().over(later),
-        lost=(visits.next_stage == LOST).ifelse(visits.left, unknown).max().over(whole),
+        over=visits["last"].ifelse(visits.left, unknown).max().over(whole),
+        end=visits["last"].ifelse(visits.next_stage, ibis.null("string")).max().over(whole),
     )
-    silent = ends.lost.notnull().ifelse(LOST, OPEN)
     ends = ends.mutate(
-        exit=ends.bought.notnull().ifelse(PURCHASE, silent),
-        until=ibis.coalesce(ends.bought, ends.lost),
+        exit=ends.bought.notnull().ifelse(PURCHASE, ends.end.fill_null(OPEN)),
+        until=ibis.coalesce(ends.bought, ends.over),
     )
     return _stays(ends, log)
 

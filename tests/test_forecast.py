@@ -38,6 +38,7 @@ def table(rows, name="events"):
     frame["value"], frame["sentiment"] = 1.0, 0.0
     frame["position"] = frame["stage"].map(STAGES.index)
     frame["role"] = np.where(frame["purchase"], "purchase", "before")
+    frame["ending"] = pd.Series(None, frame.index, "string")
     con = ibis.duckdb.connect()
     return con.create_table(name, frame)
 

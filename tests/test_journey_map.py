@@ -388,7 +388,8 @@ def test_the_map_stays_inside_its_figure_whatever_the_names(count, felt):
     names = [f"s{i}" for i in range(count)]
     stages = pd.DataFrame({"stage": names, "role": ["purchase"] + ["after"] * (count - 1)})
     stages = stages.assign(events=9, closed=[0] + [4] * (count - 1), reach=0.5)
-    stages = stages.assign(advance_rate=0.7, drop_off_rate=0.3, sentiment=-0.2 if felt else np.nan)
+    stages = stages.assign(advance_rate=0.6, ended_rate=0.1, drop_off_rate=0.3)
+    stages = stages.assign(sentiment=-0.2 if felt else np.nan)
     stages["sentiment_lower"] = stages["sentiment_upper"] = stages["sentiment"]
     points = [(stage, name, rng.random()) for stage in names for name in HOSTILE * 2]
     table = pd.DataFrame(points, columns=["stage", "touchpoint", "reach"])

@@ -58,11 +58,12 @@ def by_hand(frame):
                 visits.append([customer, journey, visit, row.stage, row.timestamp, None, None, 0])
             visits[-1][5], visits[-1][7] = row.timestamp, visits[-1][7] + 1
             previous = row
+    buyers = {tuple(one[:2]) for one in visits if one[3] == "purchase"}
     for here, following in zip(visits, [*visits[1:], None], strict=True):
         if following is not None and here[:2] == following[:2]:
             here[6] = following[3]
         elif here[5] + PATIENCE < AS_OF:
-            here[6] = "lost"
+            here[6] = "bought" if tuple(here[:2]) in buyers else "lost"
     return visits
 
 
@@ -119,8 +120,9 @@ def test_longer_histories_never_cross_the_border_of_a_journey(frame, visits):
 def test_a_journey_is_open_until_its_silence_was_fully_observed(frame, visits):
     journeys = journey_table(visits).execute()
     silent = journeys["ended"] + PATIENCE < AS_OF
-    assert (journeys.loc[silent, "end"] == "lost").all()
-    assert (journeys.loc[~silent, "end"] == "open").all()
+    ends = np.where(journeys["purchases"] > 0, "bought", "lost")
+    assert (journeys["end"] == np.where(silent, ends, "open")).all()
+    assert set(journeys["end"]) == {"bought", "lost", "open"}
     assert journeys["events"].sum() == len(frame)
     assert journeys["visits"].sum() == len(by_hand(frame))
     assert journeys["purchases"].sum() == frame["purchase"].sum()
@@ -216,8 +218,75 @@ def test_a_history_has_the_stages_it_was_asked_for_oldest_first():
     visits = visits_of(*((day, stage, None, None) for day, stage in enumerate((A, D, P, A))))
     found = ngram_counts(visits, 3).order_by("to_stage").execute()
     assert list(found.columns) == ["stage_1", "stage_2", "stage_3", "to_stage", "n"]
-    assert found.to_numpy().tolist() == [[A, D, P, A, 1], [D, P, A, "lost", 1]]
+    assert found.to_numpy().tolist() == [[A, D, P, A, 1], [D, P, A, "bought", 1]]
     assert list(ngram_counts(visits, 1).columns) == ["stage_1", "to_stage", "n"]
+
+
+def ended(*rows, cases=False, ends=("declined", "signed"), as_of=AS_OF):
+    """Return the visits of one customer: (day, stage, touchpoint, case)."""
+    frame = pd.DataFrame(rows, columns=["day", "stage", "touchpoint", "journey_id"])
+    frame = frame.assign(
+        customer_id="c",
+        bucket=0,
+        line=range(len(frame)),
+        timestamp=pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["day"], unit="D"),
+        position=frame["stage"].map(STAGES.index),
+        role="before",
+        purchase=frame["stage"] == P,
+        value=0.0,
+        sentiment=0.0,
+    )
+    con = ibis.duckdb.connect()
+    events = with_journeys(con.create_table("log", frame), PATIENCE, ends=ends, cases=cases)
+    visits = stage_visits(events.cache(), as_of, PATIENCE)
+    return con.create_table("visits", visits.to_pyarrow())
+
+
+def ways(visits):
+    """Return where each visit led, by journey."""
+    found = visits.order_by("journey", "visit").execute()
+    return found.groupby("journey")["next_stage"].agg(list).tolist()
+
+
+def test_a_declared_ending_completes_a_journey_at_once_and_the_next_event_begins_another():
+    visits = ended((0, A, "ask", ""), (1, D, "declined", ""), (2, A, "ask", ""), as_of=AS_OF)
+    assert ways(visits) == [[D, "declined"], ["lost"]]
+    table = journey_table(visits).order_by("journey").execute()
+    assert table["end"].tolist() == ["declined", "lost"]
+    counts = transition_counts(visits).execute().set_index(["from_stage", "to_stage"])
+    assert counts["days"].to_dict() == {(A, D): 1, (D, "declined"): 0, (A, "lost"): 10}
+
+
+def test_who_has_ended_is_not_under_way_but_counts_once_a_loss_would_be_known_too():
+    soon = pd.Timestamp("2024-01-05")
+    visits = ended((0, A, "ask", ""), (1, D, "declined", ""), as_of=soon)
+    assert journey_table(visits).execute()["end"].tolist() == ["declined"]
+    assert transition_counts(visits).count().execute() == 0
+
+
+def test_an_ending_that_is_a_purchase_is_bought():
+    visits = ended((0, A, "ask", ""), (1, P, "signed", ""), (2, D, "ask", ""))
+    assert ways(visits) == [[P, "bought"], ["lost"]]
+
+
+def test_a_buyer_who_leaves_from_an_earlier_stage_is_not_lost():
+    visits = ended((0, A, "ask", ""), (1, P, "pay", ""), (2, D, "ask", ""))
+    assert ways(visits) == [[P, D, "bought"]]
+
+
+def test_a_case_is_a_journey_though_cases_overlap_and_go_on_after_their_ending():
+    rows = [(0, A, "ask", "x"), (1, D, "ask", "y"), (2, D, "declined", "x"), (3, A, "file", "x")]
+    visits = ended(*rows, (50, P, "signed", "y"), cases=True)
+    assert ways(visits) == [[D, A, "declined"], [P, "bought"]]
+    assert journey_table(visits).order_by("journey").execute()["end"].tolist() == [
+        "declined",
+        "bought",
+    ]
+
+
+def test_cases_that_begin_at_once_are_told_apart_by_their_names():
+    visits = ended((0, A, "ask", "y"), (0, D, "ask", "x"), cases=True)
+    assert visits.order_by("journey").execute()["stage"].tolist() == [D, A]
 
 
 def test_a_purchase_is_a_day_with_all_its_lines_and_refunds():

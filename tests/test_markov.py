@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cjlib.errors import ParameterError
-from cjlib.markov import MarkovChain, fit_by_segment, purchase_or_lost
+from cjlib.markov import MarkovChain, fit_by_segment, purchase_or_end
 from cjlib.stages import load_stage_model
 
 SIX_JOURNEYS = ["abcce", "abde", "acbcd", "abbdbcde", "accdd", "acddbbe"]
@@ -413,7 +413,7 @@ def journeys_chain() -> tuple[MarkovChain, object]:
 def test_purchase_or_loss_is_asked_of_every_stage_by_its_role():
     chain, stages = journeys_chain()
     chain.days_ = np.full((len(chain.states_),) * 2, 2.0)
-    table = purchase_or_lost({"all": chain, "some": chain}, stages)
+    table = purchase_or_end({"all": chain, "some": chain}, stages)
     assert list(dict.fromkeys(table["from_stage"])) == stages.names
     assert list(dict.fromkeys(table["segment"])) == ["all", "some"]
     assert set(table["outcome"]) == {"purchase", "lost"}
@@ -435,7 +435,7 @@ def test_a_log_of_purchases_alone_still_tells_who_buys_again():
         }
     )
     stages = SimpleNamespace(before=[], purchase=["purchase"], after=[])
-    table = purchase_or_lost({"all": MarkovChain(prior=0).fit(frame)}, stages)
+    table = purchase_or_end({"all": MarkovChain(prior=0).fit(frame)}, stages)
     back = table.set_index("outcome").loc["purchase"]
     assert back["probability"] == pytest.approx(0.6)
     assert (back["expected_steps"], back["expected_days"]) == (1, 4)

@@ -152,7 +152,7 @@ def test_a_log_is_counted_by_customer_with_open_ends_left_out():
     visits = pd.DataFrame(
         [
             ("c2", 0, 0, "aware", "buy"),
-            ("c2", 0, 1, "buy", "lost"),
+            ("c2", 0, 1, "buy", "bought"),
             ("c2", 1, 0, "aware", None),
             ("c1", 0, 0, "buy", None),
         ],
@@ -160,7 +160,9 @@ def test_a_log_is_counted_by_customer_with_open_ends_left_out():
     )
     visits["settled"] = visits["next_stage"].notna()
     log = SimpleNamespace(
-        visits=ibis.memtable(visits), stages=SimpleNamespace(names=["aware", "buy"])
+        visits=ibis.memtable(visits),
+        stages=SimpleNamespace(names=["aware", "buy"]),
+        ends=["lost", "bought"],
     )
     data = customer_transitions(log)
     assert data.states == ("aware", "buy", "lost")

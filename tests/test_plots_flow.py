@@ -8,18 +8,21 @@ import pandas as pd
 import pytest
 
 from cjlib.plots import flow as plots_flow
+from cjlib.plots.style import BAD, MUTED
 
 pytestmark = pytest.mark.usefixtures("canvas")
 ROLES = {"look": "before", "buy": "purchase", "use": "after"}
 STAGES = list(ROLES)
 
 
-def test_an_end_is_a_loss_before_the_purchase_alone():
-    rows = [("look", "buy", 9), ("look", "lost", 5), ("use", "lost", 7)]
+def test_a_loss_before_the_purchase_alone_is_red_and_every_end_is_named():
+    rows = [("look", "buy", 9), ("look", "lost", 5), ("look", "sent_off", 3), ("use", "lost", 7)]
     flow = pd.DataFrame(rows, columns=["from_stage", "to_stage", "customers"])
     ax = plots_flow.journey_flow(flow, STAGES, ROLES, title="Flow")
-    ends = [text for text in ax.texts if text.get_text() in ("lost\n5", "ended here\n7")]
-    assert len(ends) == 2
+    colors = {text.get_text(): text.get_color() for text in ax.texts}
+    assert colors["lost\n5"] == BAD
+    assert colors["lost\n7"] == colors["sent_off\n3"] == MUTED
+    ends = [text for text in ax.texts if "\n" in text.get_text()]
     # readable where a line runs through them
     assert all(text.get_bbox_patch().get_facecolor()[:3] == (1, 1, 1) for text in ends)
     assert all(text.zorder > ax.patches[0].zorder for text in ends)

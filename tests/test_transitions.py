@@ -8,7 +8,7 @@ import pytest
 
 from cjlib import journeys
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.markov import MarkovChain, directions, histories, purchase_or_lost, transitions
+from cjlib.markov import MarkovChain, directions, histories, purchase_or_end, transitions
 from cjlib.markov.transitions import segments_known_at_first
 
 AS_OF = pd.Timestamp("2026-06-28")
@@ -42,6 +42,7 @@ def small_log(rows, customers=None, smallest=1, cut=("nobody",)):
         customers=None if customers is None else con.create_table("customers", customers),
         as_of=AS_OF,
         stages=STAGES,
+        ends=["lost", "bought"],
         dataset=SimpleNamespace(
             journey=SimpleNamespace(inactivity=SILENCE),
             privacy=SimpleNamespace(smallest_group=smallest),
@@ -115,7 +116,7 @@ def test_repeated_purchases_are_moves_where_asked():
 def test_coming_back_to_the_purchase_stage_without_buying_is_no_purchase():
     paid = [(c, 60 - d, s, None) for c in "abcd" for d, s in enumerate(["buy", "look", "bill"])]
     chain = MarkovChain(prior=0).fit(transitions(small_log(paid), purchases=True))
-    found = purchase_or_lost({"all": chain}, STAGES).query("outcome == 'purchase'")
+    found = purchase_or_end({"all": chain}, STAGES).query("outcome == 'purchase'")
     assert (found["probability"] == 0).all()
     # the same moves between stages alone would call each a purchase
     stage = MarkovChain(prior=0).fit(transitions(small_log(paid)))
@@ -139,8 +140,8 @@ def test_repeats_count_when_settled():
 def test_a_log_of_orders_alone_knows_the_next_order_and_the_loss():
     log = small_log([("a", 60, "buy", None), ("a", 55, "buy", None), ("b", 50, "buy", None)])
     moves = transitions(log).groupby(["from_stage", "to_stage"])["n"].sum()
-    assert moves.to_dict() == {("buy", "buy"): 1, ("buy", "lost"): 2}
-    chain = MarkovChain(prior=0, states=["buy", "lost"]).fit(transitions(log))
+    assert moves.to_dict() == {("buy", "buy"): 1, ("buy", "bought"): 2}
+    chain = MarkovChain(prior=0, states=["buy", "bought"]).fit(transitions(log))
     assert chain.transition_matrix_[0] == pytest.approx([1 / 3, 2 / 3])
     with pytest.raises(Unanswerable, match="older than the silence"):
         transitions(small_log([("a", 3, "buy", None)]))

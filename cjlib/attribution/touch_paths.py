@@ -1,7 +1,7 @@
 """The touches before each purchase: what every attribution model starts from.
 
 A *touch* is an uninterrupted run of events of one level (a channel, a touchpoint) within a journey.
-A *path* is the sequence of touches up to a purchase, or, where a journey was lost without one, up
+A *path* is the sequence of touches up to a purchase, or, where a journey ended without one, up
 to its end (a null path).
 """
 
@@ -10,6 +10,7 @@ import pandas as pd
 from ibis.expr.types import Table
 
 from cjlib.errors import Unanswerable
+from cjlib.journeys import OPEN
 
 DIMENSIONS = ("channel", "touchpoint")
 NONE, OTHER = "(none)", "(other)"
@@ -21,7 +22,7 @@ def touch_paths(log) -> pd.DataFrame:
     Within a journey the touches are split after each purchase, so that a touch counts towards the
     next purchase alone. The purchases of one day in one journey are one (see
     `cjlib.journeys.purchase_days`), made with the last of them. What follows the last purchase is a
-    null path when the journey was lost, and left out when it is open: its outcome is not known yet.
+    null path when the journey has ended, and left out when it is open: its outcome is not known.
     The purchase event brings its own channel as the last touch; as a touchpoint it is the outcome
     itself, hence no touch. Levels met, or met before a purchase, by fewer customers than may be
     shown are one, ``(other)``, and no touch where these are too few even together. The journey in
@@ -89,7 +90,7 @@ def _paths(log, dimension: str, smallest: int) -> Table:
     )
     stretches = outcome.left_join(walked, stretch).drop(*[f"{key}_right" for key in stretch])
     stretches = stretches.join(log.journeys.select(*journey, "end"), journey)
-    ended = (stretches.end == "lost") & stretches.path.notnull()
+    ended = (stretches.end != OPEN) & stretches.path.notnull()
     stretches = stretches.filter((stretches.conversions > 0) | ended)
     nothing = ibis.literal([], type="array<string>")
     stretches = stretches.mutate(path=ibis.coalesce(stretches.path, nothing))

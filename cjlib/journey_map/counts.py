@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cjlib.journeys import LOST
 from cjlib.log import Log
 from cjlib.uncertainty import Difference, Interval, bucket_array
 
 VISIT = ["customer_id", "journey", "visit"]
-OUTCOMES = ("closed", "advanced", "lost", "followed", "bought")
+OUTCOMES = ("closed", "advanced", "lost", "over", "followed", "bought")
 
 
 def with_segments(table: ibis.Table, segments: pd.DataFrame | None = None) -> ibis.Table:
@@ -61,7 +62,8 @@ def visit_facts(log: Log) -> ibis.Table:
     return visits.mutate(
         closed=as_int(visits.settled),
         advanced=as_int(visits.settled & advanced),
-        lost=as_int(visits.next_stage == "lost"),
+        lost=as_int(visits.next_stage == LOST),
+        over=as_int(visits.settled & visits["last"] & (visits.next_stage != LOST)),
         followed=as_int(followed),
         bought=as_int(followed & (visits.purchased.min().over(onward) <= until)),
     )

@@ -34,9 +34,10 @@ def stage_table(log: Log) -> pd.DataFrame:
         ``_upper``): ``reach`` (share of all customers), ``sentiment`` (mean of the events that have
         one, -1 to 1), ``advance_rate`` (share of the closed visits whose next stage lies later in
         the model or, from a stage after the purchase, carries the purchase: who buys again has come
-        on, not gone back) and ``drop_off_rate`` (share of the closed visits after which the journey
-        was lost); ``negative_share`` of the events with a feeling. Rates are NaN where a stage has
-        no such visits.
+        on, not gone back), ``drop_off_rate`` (share of the closed visits after which the journey
+        was lost) and ``ended_rate`` (after which it ended otherwise: in silence after a purchase,
+        or as declared); ``negative_share`` of the events with a feeling. Rates are NaN where a
+        stage has no such visits.
 
     Notes
     -----
@@ -49,7 +50,7 @@ def stage_table(log: Log) -> pd.DataFrame:
     dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / DAY
     days = visits.group_by("stage").agg(
         median_days=dwell.median(where=visits.settled),
-        median_days_onward=dwell.median(where=visits.settled & (visits.next_stage != "lost")),
+        median_days_onward=dwell.median(where=visits.settled & ~visits["last"]),
     )
     counts, felt = (
         bucket_counts(counted, ["stage"], customers["bucket"], {"stage": names})
@@ -66,4 +67,5 @@ def stage_table(log: Log) -> pd.DataFrame:
     table["negative_share"] = proportion(felt["negative"], felt["felt"]).estimate
     put(table, "advance_rate", proportion(counts["advanced"], counts["closed"]))
     put(table, "drop_off_rate", proportion(counts["lost"], counts["closed"]))
+    put(table, "ended_rate", proportion(counts["over"], counts["closed"]))
     return table

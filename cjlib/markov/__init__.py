@@ -1,6 +1,6 @@
 """Markov chains over many customers: moves, chains, tests, forecasts."""
 
-from cjlib.markov.absorption import purchase_or_lost
+from cjlib.markov.absorption import purchase_or_end
 from cjlib.markov.chain import MarkovChain, fit_by_segment
 from cjlib.markov.changes import change_points, dated_change, moved_since, stationarity_test
 from cjlib.markov.forecast import backtest_score, forecast_stages
@@ -31,7 +31,7 @@ __all__ = [
     "moved_since",
     "next_stages",
     "order_test",
-    "purchase_or_lost",
+    "purchase_or_end",
     "stationarity_test",
     "transitions",
 ]

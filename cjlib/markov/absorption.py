@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import ParameterError
-from cjlib.journeys import LOST
 from cjlib.stages import StageModel
 
 Array = np.ndarray
@@ -128,8 +127,8 @@ def expected_cost(matrix: Array, cost: Array, outcomes: Sequence[Sequence[int]])
         return np.where(reach == 0, np.nan, total / reach)
 
 
-def purchase_or_lost(chains: Mapping, stages: StageModel) -> pd.DataFrame:
-    """Ask every chain whether the purchase, and after it the next one, comes before the loss.
+def purchase_or_end(chains: Mapping, stages: StageModel) -> pd.DataFrame:
+    """Ask every chain whether the purchase, and after it the next one, comes before the end.
 
     Parameters
     ----------
@@ -141,13 +140,18 @@ def purchase_or_lost(chains: Mapping, stages: StageModel) -> pd.DataFrame:
     -------
     DataFrame
         The published table ``absorption``, and expected_steps. From stages before the purchase
-        ``purchase`` is reached or the customer ``lost``; from the purchase and later stages it is
-        the next purchase. ``open`` where a stage that nobody was seen to leave can be reached.
+        ``purchase`` is reached or the journey ends: ``lost``, ``bought`` (silence after an earlier
+        purchase in it) or as declared; from the purchase and later stages it is the next purchase.
+        ``open`` where a stage that nobody was seen to leave can be reached.
     """
-    outcomes = {PURCHASE: stages.purchase, LOST: [LOST]}
     starts = [*stages.before, *stages.purchase, *stages.after]
     tables = (
-        chain.absorption(outcomes, starts=starts, segment=name) for name, chain in chains.items()
+        chain.absorption(
+            {PURCHASE: stages.purchase} | {end: [end] for end in chain.absorbing},
+            starts=starts,
+            segment=name,
+        )
+        for name, chain in chains.items()
     )
     before_first = {"key": lambda starts: ~starts.isin(stages.before), "kind": "stable"}
     return pd.concat(tables).sort_values("from_stage", ignore_index=True, **before_first)

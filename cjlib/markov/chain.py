@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cjlib.errors import ParameterError
-from cjlib.journeys import LOST, OPEN
+from cjlib.journeys import BOUGHT, LOST, OPEN
 from cjlib.markov.absorption import absorption_probabilities, expected_cost
 from cjlib.uncertainty import BUCKETS, FEW, bucket_array, proportion, resample
 
@@ -77,7 +77,7 @@ class MarkovChain(BaseEstimator):
         *,
         states: Sequence[Hashable] | None = None,
         prior: float = 0.5,
-        absorbing: Sequence[Hashable] = (LOST,),
+        absorbing: Sequence[Hashable] = (LOST, BOUGHT),
         seed: int = 0,
     ):
         self.states = states

@@ -168,6 +168,7 @@ def weekly_moves(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
         age=age,
         first=-(age / WEEK).floor().cast("int64"),
         last=((patience - age) / WEEK).floor().cast("int64"),
+        over=events.ending.notnull(),
     )
     in_order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
     seen = seen.mutate(following=seen.first.lead().over(in_order))
@@ -175,7 +176,10 @@ def weekly_moves(events: ir.Table, as_of: pd.Timestamp, inactivity: dt.timedelta
     seen = seen.filter(seen.following.isnull() | (seen.following > seen.first))
     seen = seen.mutate(
         first=ibis.greatest(seen.first, -WEEKS),
-        last=ibis.least(seen.last, 0, ibis.coalesce(seen.following - 1, 0)),
+        # who has come to a declared ending is in no stage any more
+        last=seen.over.ifelse(
+            -WEEKS - 1, ibis.least(seen.last, 0, ibis.coalesce(seen.following - 1, 0))
+        ),
     )
     seen = seen.filter(seen.last >= seen.first)
     placed = seen.select(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.journeys import DAY, LOST
+from cjlib.journeys import BOUGHT, DAY, LOST
 from cjlib.stages import StageModel
 
 SILENCE_BANDS = 12
@@ -46,8 +46,10 @@ def next_stages(log) -> pd.DataFrame:
     -------
     DataFrame
         The published table ``next_stage``: customer_id, stage (where the customer is), next_stage
-        (the likeliest, ``lost`` among them; the same stage: another purchase), probability,
-        expected_days until it, given that it comes, lost_probability and silent_days; by customer.
+        (the likeliest; among them the declared endings and silence, ``lost`` before a purchase of
+        the journey and ``bought`` after one; the same stage: another purchase), probability,
+        expected_days until it, given that it comes, lost_probability (of silence) and silent_days;
+        by customer, and journey where a customer has several under way.
 
     Raises
     ------
@@ -56,8 +58,14 @@ def next_stages(log) -> pd.DataFrame:
     """
     inactivity = log.dataset.journey.inactivity
     open_now = log.journeys.filter(log.journeys.end == "open")
-    here = open_now.select("customer_id", stage=open_now.last_stage, ended=open_now.ended)
-    here = here.order_by("customer_id").to_pandas()
+    here = open_now.select(
+        "customer_id",
+        "journey",
+        stage=open_now.last_stage,
+        ended=open_now.ended,
+        bought=open_now.purchases > 0,
+    )
+    here = here.order_by("customer_id", "journey").to_pandas()
     if here.empty:
         raise Unanswerable("no journey is under way at the moment of the report")
     here["silent_days"] = (log.as_of - here.pop("ended")) / pd.Timedelta(days=1)
@@ -71,7 +79,10 @@ def next_stages(log) -> pd.DataFrame:
     best = best.merge(lost[[*KEYS, "lost_probability"]], on=KEYS, how="left")
     best = best.fillna({"lost_probability": 0.0})
     columns = ["customer_id", "stage", "next_stage", "probability", "expected_days"]
-    return here.merge(best, on=KEYS)[[*columns, "lost_probability", "silent_days"]]
+    found = here.merge(best, on=KEYS)
+    silence = (found["next_stage"] == LOST) & found["bought"]
+    found["next_stage"] = found["next_stage"].mask(silence, BOUGHT)
+    return found[[*columns, "lost_probability", "silent_days"]]
 
 
 def likeliest_next(nexts: pd.DataFrame, stages: StageModel) -> pd.DataFrame:
@@ -86,11 +97,11 @@ def likeliest_next(nexts: pd.DataFrame, stages: StageModel) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        stage, next_stage (``again``: another purchase in the same stage; ``end``: silence, from the
-        purchase on), customers, probability, expected_days (means), largest first.
+        stage, next_stage (``again``: another purchase in the same stage; ``end``: silence after a
+        purchase), customers, probability, expected_days (means), largest first.
     """
     following = nexts["next_stage"].mask(nexts["next_stage"] == nexts["stage"], "again")
-    over = (following == LOST) & ~nexts["stage"].isin(stages.before)
+    over = (following == BOUGHT) | ((following == LOST) & ~nexts["stage"].isin(stages.before))
     table = nexts.assign(next_stage=following.mask(over, "end"), customers=1)
     figures = {"customers": "sum", "probability": "mean", "expected_days": "mean"}
     table = table.groupby(["stage", "next_stage"], as_index=False).agg(figures)
@@ -110,8 +121,9 @@ def silence_counts(log) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        stage, band (of the silence that followed the event), next_stage (a stage or ``lost``; the
-        stage itself when the next thing is a purchase in it), n, days (sum from the event until
+        stage, band (of the silence that followed the event), next_stage (a stage, a declared ending
+        or ``lost``, whether or not a purchase came before; the stage itself when the next thing is
+        a purchase in it), n, days (sum from the event until
         then).
     """
     events, visits, inactivity = log.events, log.visits, log.dataset.journey.inactivity
@@ -129,12 +141,16 @@ def silence_counts(log) -> pd.DataFrame:
         at=at,
         silence=ibis.least(ibis.coalesce(at.lead().over(in_order) - at, patience), patience),
         again=bought.min().over(later_in_visit),
+        ends=events.ending.notnull(),
     )
-    placed = placed.filter(placed.timestamp <= ibis.timestamp(log.as_of - inactivity))
+    known_by = ibis.timestamp(log.as_of - inactivity)
+    placed = placed.filter((placed.timestamp <= known_by) & ~placed.ends)
     ends = visits.select(*visit, "next_stage", left=visits.left.epoch_seconds())
     known = placed.join(ends, visit)
     known = known.mutate(
-        next_stage=known.again.notnull().ifelse(known.stage, known.next_stage),
+        next_stage=known.again.notnull().ifelse(
+            known.stage, (known.next_stage == BOUGHT).ifelse(LOST, known.next_stage)
+        ),
         until=ibis.coalesce(known.again, known.left),
         band=silence_band(known.silence, inactivity),
     )

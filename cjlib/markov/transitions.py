@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.journeys import DAY, LOST, ngram_counts, transition_counts
+from cjlib.journeys import BOUGHT, DAY, LOST, ngram_counts, transition_counts
 from cjlib.markov.standing import JOURNEY, standing
 from cjlib.stages import StageModel
 
@@ -96,15 +96,16 @@ def histories(log, order: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        bucket, stage_1, …, stage_order (oldest first), to_stage, n.
+        bucket, stage_1, …, stage_order (oldest first), to_stage (``lost`` for every silence, so
+        that the end tells nothing of the way), n.
 
     Raises
     ------
     Unanswerable
         With fewer than three stages, or where no journey is so long.
     """
-    runs = ngram_counts(log.visits, order, by=["bucket"]).to_pandas()
-    stages = set(runs.drop(columns=["bucket", "n"]).to_numpy().ravel()) - {LOST}
+    runs = ngram_counts(_silent(log.visits), order, by=["bucket"]).to_pandas()
+    stages = set(runs.drop(columns=["bucket", "n"]).to_numpy().ravel()) - set(log.ends)
     if len(stages) < 3:
         raise Unanswerable("with fewer than three stages the one before the last tells nothing new")
     return runs
@@ -193,6 +194,12 @@ def directions(moves: pd.DataFrame, stages: list[str], model: StageModel) -> pd.
     direction = pd.Series("onward", moves.index).mask(ahead < 0, "back").mask(ahead.isna(), "end")
     again = moves["from_stage"].isin(model.after) & moves["to_stage"].isin(model.purchase)
     return moves.assign(direction=direction.mask(again, "again"))
+
+
+def _silent(visits: ir.Table) -> ir.Table:
+    """Call every silence ``lost``, whether or not a purchase came before it."""
+    bought = visits.next_stage == BOUGHT
+    return visits.mutate(next_stage=bought.ifelse(LOST, visits.next_stage))
 
 
 def _without_idle(visits: ir.Table) -> ir.Table:
@@ -284,15 +291,16 @@ def customer_transitions(log) -> TransitionData:
     Parameters
     ----------
     log
-        With ``visits`` (an Ibis table) and ``stages``; "lost" is the state that ends a journey,
-        open ends make no move.
+        With ``visits`` (an Ibis table), ``stages`` and ``ends``, the states that end a journey:
+        every silence is ``lost``, so that the end tells nothing of the way; open ends make no move.
 
     Returns
     -------
     TransitionData
         Customers sorted by id.
     """
-    visits, states = log.visits, [*log.stages.names, LOST]
+    visits = _silent(log.visits)
+    states = [*log.stages.names, *(end for end in log.ends if end != BOUGHT)]
     place = {state: i for i, state in enumerate(states)}
 
     def code(column: ibis.Value) -> ibis.Value:

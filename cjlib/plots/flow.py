@@ -28,18 +28,18 @@ def journey_flow(
     roles: Mapping[str, str],
     *,
     label: Label = str,
-    title: str = "Above: to later stages; below: to earlier or to the next purchase; red: ends",
+    title: str = "Above: to later stages; below: to earlier or to the next purchase; red: lost",
 ) -> Axes:
     """Draw the stages in order and the customers who move between them.
 
     Parameters
     ----------
     moves : DataFrame
-        ``from_stage, to_stage, customers``, with ``lost`` among the latter.
+        ``from_stage, to_stage, customers``; what is no stage among the latter ends a journey.
     stages : sequence of str
         In order.
     roles : mapping of str to str
-        Role of each stage: an end is a loss in those before the purchase, elsewhere an end.
+        Role of each stage: silence is a loss in those before the purchase, elsewhere an end.
     label : callable
         From a stage's name to what is shown.
     title : str
@@ -55,17 +55,20 @@ def journey_flow(
     colors = dict(zip(roles, role_colors(roles.values()), strict=True))
     most = max(float(moves["customers"].max()), 1.0)
     drawn = moves[moves["customers"] >= FAINT * most].sort_values("customers")
-    for move in drawn[drawn["from_stage"] != drawn["to_stage"]].itertuples():
+    over = ~drawn["to_stage"].isin(stages)
+    for move in drawn[~over & (drawn["from_stage"] != drawn["to_stage"])].itertuples():
         start, width = place[move.from_stage], max(WIDEST * move.customers / most, 0.8)
-        if move.to_stage == LOST:
-            drop = {"color": BAD, "linewidth": width, "alpha": 0.85, "solid_capstyle": "butt"}
-            ax.plot([start, start], [-0.2, -0.5], **drop)
-            word = "lost" if roles[move.from_stage] == "before" else "ended here"
-            where = {"ha": "center", "va": "top", "color": BAD, "fontsize": 9, "zorder": 4}
-            ax.text(start, -0.53, f"{word}\n{move.customers:,.0f}", **where, bbox=ON_WHITE)
-        else:
-            text = f"{move.customers:,.0f}" if width >= 0.06 * WIDEST else ""
-            _arc(ax, start, place[move.to_stage], width, colors[move.from_stage], text)
+        text = f"{move.customers:,.0f}" if width >= 0.06 * WIDEST else ""
+        _arc(ax, start, place[move.to_stage], width, colors[move.from_stage], text)
+    for stage, ends in drawn[over].groupby("from_stage"):
+        for i, end in enumerate(ends.sort_values("to_stage").itertuples()):
+            where = place[stage] + 0.8 * ((i + 0.5) / len(ends) - 0.5)
+            color = BAD if end.to_stage == LOST and roles[stage] == "before" else MUTED
+            drop = {"color": color, "alpha": 0.85, "solid_capstyle": "butt"}
+            ax.plot([where] * 2, [-0.2, -0.5], linewidth=WIDEST * end.customers / most, **drop)
+            text = f"{shortened(label(end.to_stage), 12)}\n{end.customers:,.0f}"
+            look = {"ha": "center", "va": "top", "color": color, "fontsize": 9, "zorder": 4}
+            ax.text(where, -0.53, text, **look, bbox=ON_WHITE)
     box = {"boxstyle": "round,pad=0,rounding_size=0.08", "edgecolor": "white", "linewidth": 1.5}
     words = {"ha": "center", "va": "center", "fontsize": 10 if len(stages) < 7 else 8, "zorder": 5}
     for i, stage in enumerate(stages):

@@ -11,19 +11,20 @@ from cjlib.plots.style import ACCENT, BAD, GOOD, INK, percent_axis
 
 COMPANY = "#b9832f"  # what the company starts; what customers start has the accent's colour
 BACK = "#cfd6dc"  # visits that lead back
+ENDED = "#8da2b4"  # visits after which a journey ended that is no loss
 
 
 def visit_shares(stages: pd.DataFrame) -> list[tuple[str, pd.Series, str]]:
-    """Return where visits lead: name, share and colour of ``on``, ``back`` and ``lost``."""
-    back = (1 - stages["advance_rate"] - stages["drop_off_rate"]).clip(lower=0)
-    shares = (stages["advance_rate"], back, stages["drop_off_rate"])
-    return list(zip(("on", "back", "lost"), shares, (GOOD, BACK, BAD), strict=True))
+    """Return where visits lead, each with its share and colour; only a loss is red."""
+    on, ended, lost = (stages[f"{way}_rate"] for way in ("advance", "ended", "drop_off"))
+    back = (1 - on - ended - lost).clip(lower=0)
+    return [("on", on, GOOD), ("back", back, BACK), ("ended", ended, ENDED), ("lost", lost, BAD)]
 
 
 def visit_outcomes(
     stages: pd.DataFrame, *, label: Label = str, title: str = "", ax: Axes | None = None
 ) -> Axes:
-    """Draw where visits lead from each stage: onward, back, or lost; stacked bars of 100 %.
+    """Draw where visits lead from each stage: onward, back, to an end, or lost, as stacked bars.
 
     Parameters
     ----------

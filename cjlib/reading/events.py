@@ -215,9 +215,12 @@ def _touchpoint_table(dataset: Dataset) -> pd.DataFrame:
 
 def _rule(rows: ir.Table, dataset: Dataset) -> ir.StringValue:
     earliest = dataset.quality.earliest or EARLIEST
+    cases = ibis.literal(dataset.columns.journey_id is not None)
+    without_case = cases & rows.journey_id.isnull()
     return ibis.cases(
         (rows._problem.notnull(), rows._problem),
         (rows.customer_id.isnull(), "missing_customer_id"),
+        (without_case, "missing_journey_id"),
         (rows.zoneless, "time_without_zone"),
         (rows.timestamp.isnull(), "unreadable_time"),
         (rows.timestamp < ibis.timestamp(earliest), "time_too_early"),

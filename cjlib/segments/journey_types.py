@@ -105,10 +105,11 @@ class JourneyTypes:
 
 
 def known_by(log, until: pd.Timestamp) -> SimpleNamespace:
-    """Return a log's stages, and its visits with the moves that were settled at a moment."""
+    """Return a log's states, and its visits with the moves that were settled at a moment."""
     visits = log.visits.filter(log.visits.started <= until)
     settled = visits.settled & (visits.ended < until - log.dataset.journey.inactivity)
-    return SimpleNamespace(visits=visits.mutate(settled=settled), stages=log.stages)
+    visits = visits.mutate(settled=settled)
+    return SimpleNamespace(visits=visits, stages=log.stages, ends=log.ends)
 
 
 def find_journey_types(

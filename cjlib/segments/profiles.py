@@ -9,6 +9,7 @@ import pandas as pd
 
 from cjlib.errors import Unanswerable
 from cjlib.journey_map.counts import put
+from cjlib.journeys import OPEN
 from cjlib.segments.cluster_names import ALL
 from cjlib.segments.rfm import NOT_YET, purchase_history
 from cjlib.segments.views import VIEWS, Views
@@ -48,7 +49,7 @@ def outcomes(log) -> pd.DataFrame:
         ``feeling`` (sum) and ``told`` (events with a feeling).
     """
     journeys, events = log.journeys, log.events
-    over = journeys.end == "lost"
+    over = journeys.end != OPEN
     by_customer = journeys.group_by("customer_id").aggregate(
         ended=over.sum(), bought=(over & (journeys.purchases > 0)).sum()
     )

@@ -5,6 +5,7 @@ import pandas as pd
 
 from cjlib.journey_map import touchpoint_table
 from cjlib.journey_map.counts import with_segments
+from cjlib.journeys import OPEN
 from cjlib.segments.cluster_names import ALL
 from cjlib.segments.profiles import ENOUGH, shares_by_segment
 from cjlib.segments.views import Views
@@ -43,7 +44,7 @@ def typical_journeys(log, views: Views, customers: pd.DataFrame) -> pd.DataFrame
         paths = early.group_by("customer_id", "segment", "journey").aggregate(
             path=early.stage.group_concat(" > ", order_by=early.visit),
             n=early.count(),
-            over=(early.next_stage == "lost").any().fill_null(False),
+            over=(early["last"] & early.next_stage.notnull()).any(),
         )
         paths = paths.filter((paths.n == STEPS) | paths.over)
         counted = paths.group_by("segment", "path").aggregate(
@@ -157,7 +158,7 @@ def ends_in_vain(log, segments: pd.DataFrame) -> pd.DataFrame:
         ``end_share`` of how many ``end_journeys``, and ``others_share`` of all others' journeys.
     """
     journeys = with_segments(log.journeys, segments)
-    vain = journeys.filter(journeys.end == "lost", journeys.purchases == 0)
+    vain = journeys.filter(journeys.end != OPEN, journeys.purchases == 0)
     vain = vain.group_by("segment", "bucket", level=vain.last_stage).aggregate(n=vain.count())
     table = shares_by_segment(vain.to_pandas())
     alone = len(table["segment"].unique()) == 1
