@@ -37,7 +37,8 @@ def transitions(
         customers table; see `segments_known_at_first`. By default everybody alone.
     by_month : bool
         Whether to count by the month in which a stage was entered, too (column ``period``), and by
-        what the customer was then (column ``stratum``, of `cjlib.markov.standing`).
+        what the customer was then (column ``stratum``, of `cjlib.markov.standing`). Every silence
+        is ``lost`` then: whether it came after a purchase is told by the stages before.
     purchases : bool, optional
         True: purchases are what counts, repeated ones too, and visits of a purchase stage without
         one are a state of their own. By default repeated ones count in a log of one stage alone.
@@ -60,7 +61,7 @@ def transitions(
         strata = standing(log).cache()
         visits, events = (
             table.mutate(period=table[time].truncate("M")).inner_join(strata, JOURNEY)
-            for table, time in ((visits, "started"), (events, "timestamp"))
+            for table, time in ((_silent(visits), "started"), (events, "timestamp"))
         )
     moves = transition_counts(visits, by=by).to_pandas()
     if moves.empty:
