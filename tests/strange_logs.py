@@ -24,6 +24,23 @@ def process_log(seed: int = 1, cases: int = 60) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def tickets(seed: int = 5, number: int = 400) -> pd.DataFrame:
+    """Support tickets of customers, which overlap; half are closed, some of them worked on after."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for ticket in range(number):
+        time = pd.Timestamp("2023-03-01 08:00") + pd.Timedelta(int(rng.integers(0, 9_000)), "h")
+        steps = ["ticket_opened", "support_call"]
+        steps += [["ticket_closed", "offer_sent", "order_placed"][ticket % 3]]
+        steps += ["support_call"] * (ticket % 6 == 0)  # after it was closed
+        for step in steps:
+            time += pd.Timedelta(int(rng.integers(1, 400)), "h")
+            rows.append((f"T{ticket:04d}", f"K{rng.integers(0, 80):03d}", step, time))
+    frame = pd.DataFrame(rows, columns=["ticket_id", "customer_no", "activity", "created_at"])
+    frame["customer_no"] = frame.groupby("ticket_id")["customer_no"].transform("first")
+    return frame.sort_values("created_at", ignore_index=True)
+
+
 def order_lines(seed: int = 2, orders: int = 300) -> pd.DataFrame:
     """Lines of a shop's invoices, cancellations (C…) with negative quantities among them."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,14 @@ import pytest
 from cjlib.cli import main
 from cjlib.dataset import load_dataset
 from cjlib.log import open_log
-from tests.strange_logs import dates_only, leads, marketplace, order_lines, process_log
+from tests.strange_logs import (
+    dates_only,
+    leads,
+    marketplace,
+    order_lines,
+    process_log,
+    tickets,
+)
 from tests.test_hostile_sources import cj
 
 
@@ -50,6 +57,33 @@ def test_a_process_log_is_read_by_its_own_names_and_an_event_is_a_completed_step
     first = pd.to_datetime(whole["time:timestamp"], utc=True).dt.tz_localize(None).min()
     assert found["timestamp"].min() == first
     assert "CHECK: rows with START are left out" in text
+    assert log.dataset.journey.ends == ["A_DECLINED"]
+    visits = log.visits.filter(log.visits["last"]).execute().set_index("customer_id")
+    declined = {str(case) for case in whole[whole["concept:name"] == "A_DECLINED"].iloc[:, 0]}
+    assert set(visits.index[visits["next_stage"] == "A_DECLINED"]) == declined
+    bought = visits.loc[visits.index.difference(declined), "next_stage"].dropna()
+    assert set(bought) == {"bought"}
+
+
+def test_tickets_are_cases_that_may_overlap_and_be_worked_on_after_they_were_closed(
+    drafted, tmp_path
+):
+    frame = tickets()
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    log, text, _ = drafted(tmp_path / "log.csv")
+    assert "journey_id: ticket_id  # CHECK: is each one journey, however long it is silent?" in text
+    assert log.dataset.journey.ends == ["ticket_closed"]
+    journeys = log.journeys.execute()
+    assert len(journeys) == frame["ticket_id"].nunique()
+    assert (journeys["events"].sum(), journeys["customer_id"].nunique()) == (
+        len(frame),
+        frame["customer_no"].nunique(),
+    )
+    closed = frame[frame["activity"] == "ticket_closed"]["ticket_id"].nunique()
+    assert (journeys["end"] == "ticket_closed").sum() == closed
+    bought = frame[frame["activity"] == "order_placed"].groupby("ticket_id")["created_at"]
+    silent = log.as_of - pd.to_datetime(bought.max()) > log.dataset.journey.inactivity
+    assert (journeys["end"] == "bought").sum() == silent.sum()
 
 
 def test_order_lines_are_one_event_an_order_and_refunds_are_returns(drafted, tmp_path):

@@ -184,6 +184,7 @@ class ColumnGuess:
         found["touchpoint"] = self._touchpoint()
         found["event_id"] = self._named("event_id", self._tells_events_apart)
         found["value"] = self._value()
+        found["journey_id"] = self._journey_id(found["customer_id"])
         found["order_id"] = self._order_id(found)
         found["sentiment"] = self._sentiment()
         found["channel"] = self._named("channel", lambda content: content.is_labels(100))
@@ -288,6 +289,14 @@ class ColumnGuess:
             return column
         considered = [name for name in self._unfixed() if self.free[name].is_labels(10_000)]
         return Column("", Content([]), {"value": CONSTANT}, {"constant": considered})
+
+    def _journey_id(self, customer: Column) -> Column | None:
+        """Return what names a customer's case, of which several rows are steps."""
+        least, most = customer.content.total, 0.95 * self.rows
+        column = self._named("journey_id", lambda content: least <= content.total < most)
+        if column:
+            column.checks["case"] = []
+        return column
 
     def _value(self) -> Column | None:
         factors = self._factors()

@@ -32,7 +32,7 @@ from cjlib.log import dirt, judged_rows
 from cjlib.paths import user_path
 from cjlib.reading.events import one_per_order, quality_table, typed
 from cjlib.reading.sources import read_source
-from cjlib.stages import load_stage_model, ready_made
+from cjlib.stages import RESERVED, load_stage_model, ready_made
 
 LISTED = 100  # touchpoints that a draft lists, most frequent first
 UNMARKED = "0" * 8  # where the mark of an untouched draft comes to stand
@@ -223,7 +223,14 @@ def _touchpoints(events: ir.Table, path: Path) -> dict:
         stage = model.purchase[0] if name in purchases else stage or words()["unknown"]
         marks = {key: match(name, words()[key]) for key in ("initiator", "medium")}
         touchpoints[name] = {"stage": stage} | {key: mark for key, mark in marks.items() if mark}
+    ends = [
+        name
+        for name in known
+        if match(name, {"ends": words()["ends"]})
+        and name not in (*purchases, *buying, *model.names, *RESERVED)
+    ]
     return {
+        "ends": ends,
         "model": model.name,
         "other_models": [name for name in ready_made() if name != model.name],
         "touchpoints": touchpoints,
