@@ -88,6 +88,7 @@ def check(dataset: str, source: str, as_of: str) -> None:
     from cjlib.drafts.draft import touchpoint_lines
     from cjlib.forms import Wording, plain_table, table_texts
     from cjlib.log import open_log
+    from cjlib.runs.privacy import labels_like_ids
 
     broken = None
     try:
@@ -106,6 +107,13 @@ def check(dataset: str, source: str, as_of: str) -> None:
             click.echo(f"Not read, as `only` says: {found.rows['left_out']:,} rows.")
         if "events" in found.rows:
             click.echo(f"The rows kept are lines of {found.rows['events']:,} events.")
+        same = {} if broken else labels_like_ids(found.events, found.dataset.touchpoints)
+        for column, number in same.items():
+            click.echo(
+                f"{column}: {number:,} of its texts are customers' ids. A report that would show"
+                " one is not published (exit code 4): clean them in the source, or leave out the"
+                " column."
+            )
     _say_marks(dataset)
     if broken:
         raise broken

@@ -93,6 +93,8 @@ Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
 Share = Annotated[float, BeforeValidator(_share)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
 Names = Annotated[list[str], BeforeValidator(_one_or_more)]
+Word = Annotated[str, Field(pattern=r"^[a-z]{2,40}$")]
+Said = Annotated[str, Field(pattern=r"^[^\W\d_][^\W_ ]*( [^\W\d_]+)*$", max_length=40)]
 
 
 class _Section(BaseModel):
@@ -298,6 +300,7 @@ class Dataset(_Section):
     privacy: Privacy = Privacy()
     customers: Customers | None = None
     segments: dict[str, Any] | None = None
+    words: dict[Word, Said] = {}
     path: Path = Field(default=Path("dataset.yml"), exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
     stages: StageModel = Field(default=None, exclude=True, validate_default=False)

@@ -1,8 +1,9 @@
 """How figures and texts read: a form for each kind of figure, chosen by its column's name.
 
-A share reads ``12.3%``, a difference of shares ``+4.5 points``, money ``1,234 EUR``, a length of
-time ``12 days`` or ``5 hours``; a missing figure reads "unknown". Texts that come from the data are
-escaped. So neither notebooks nor tables need formats of their own.
+A share reads ``12.3%``, or ``0%`` and ``100%`` where it is none or all and not only nearly so; a
+difference of shares ``+4.5 points``, money ``1,234 EUR``, a length of time ``12 days`` or ``5
+hours``; a missing figure reads "unknown". Texts that come from the data are escaped. So neither
+notebooks nor tables need formats of their own.
 """
 
 import datetime
@@ -11,13 +12,15 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 import yaml
+
+from cjlib.vocabulary import in_own_words
 
 UNKNOWN, EMPTY = "unknown", "–"
 LONGEST_CELL, LONGEST_LIST = 200, 300
@@ -89,6 +92,8 @@ def _p_value(p: float) -> tuple[str, str]:
 
 def _share(share: float) -> tuple[str, str]:
     few = 0.0005  # rounded to a tenth of a per cent: none and all are said only where it is so
+    if share in (0, 1):
+        return f"{share:.0%}", ""
     if 0 < share < few:
         return "under 0.1%", ""
     return ("over 99.9%" if 1 - few < share < 1 else f"{share:.1%}"), ""
@@ -155,10 +160,13 @@ class Wording:
     label : callable
         From a stage, touchpoint or channel to what is shown.
     currency : str
+    words : mapping
+        A company's own words, see `cjlib.vocabulary`.
     """
 
     label: Callable[[str], str] = str
     currency: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
     def cell(self, name: str, value, of: str = "", *, unit: bool = False) -> str:
         """Return a figure or text of the column `name`; limits are in the form of column `of`.
@@ -175,6 +183,10 @@ class Wording:
         unit = unit or not limit or kind == "days"  # hours and days may stand side by side
         return figure(kind, value, currency=self.currency, unit=unit)
 
+    def own(self, text: str) -> str:
+        """Return a text of the project in the company's words."""
+        return in_own_words(text, self.words)
+
     def sentence(self, text: str, row: Mapping, *, markdown: bool = False) -> str:
         """Fill a sentence's fields from a row of a table.
 
@@ -190,6 +202,7 @@ class Wording:
             Whether texts are escaped so that they stay text in Markdown and HTML, or the marks
             of Markdown left out.
         """
+        text = self.own(text)
         first = main_figure(text, row)
         fill = _Filler(self, first, markdown)
         return fill.format(text if markdown else re.sub(r"[*`]", "", text), **row)
@@ -269,7 +282,7 @@ def table_texts(table: pd.DataFrame, wording: Wording) -> list[tuple[str, list[s
             for value in column.astype(object)
         ]
         text = not pd.api.types.is_numeric_dtype(column)
-        columns.append((str(name).replace("_", " "), texts, text))
+        columns.append((wording.own(str(name).replace("_", " ")), texts, text))
     return columns
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from cjlib.forms import (
     trust_sentence,
 )
 from cjlib.log import Log
-from cjlib.plots.style import set_theme, texts_of
+from cjlib.plots.style import set_theme, speak, texts_of
 from cjlib.tables import TABLES, without_ids, write_table
 
 
@@ -48,7 +49,7 @@ class Report:
         self.notebook = notebook
         self.log = log
         self.out = Path(out) if str(out) else None
-        self.wording = Wording(log.label, log.dataset.currency or "")
+        self.wording = Wording(log.label, log.dataset.currency or "", log.dataset.words)
         self.findings: list[dict] = []
         self.tables: dict[str, pd.DataFrame] = {}
         set_theme()
@@ -159,21 +160,22 @@ class Report:
         records = _records(rows)
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame([pd.Series(records[0])])
         large = [row for row, few in zip(records, groups.hidden(table), strict=True) if not few]
-        said = [plain for _, plain in self._filled(large, sentence)]
+        plainly = replace(self.wording, words={})  # the words by which too few are told
+        said = [plain for _, plain in self._filled(large, sentence, plainly)]
         return [row for row, text in zip(large, said, strict=True) if not groups.too_few_said(text)]
 
     def _everybody(self) -> int:
         return int(self.log.journeys.customer_id.nunique().execute())
 
-    def _filled(self, rows, sentence: str) -> list[tuple[str, str]]:
+    def _filled(self, rows, sentence: str, wording: Wording = None) -> list[tuple[str, str]]:
         """Return the sentence in Markdown and plain, per row."""
-        filled = []
+        filled, wording = [], wording or self.wording
         for row in _records(rows):
             values = self._standing() | row
             try:
                 filled.append(
                     tuple(
-                        self.wording.sentence(sentence, values, markdown=marks)
+                        wording.sentence(sentence, values, markdown=marks)
                         for marks in (True, False)
                     )
                 )
@@ -248,7 +250,10 @@ class Report:
                 "of, without groups too small: table = groups.enough_of(table), draw it, and "
                 "report.show(ax, of=table)."
             )
-        display(first, metadata={"alt": caption} | {groups.TEXTS: texts_of(first)})
+        speak(first, self.wording.own)
+        display(
+            first, metadata={"alt": self.wording.own(caption)} | {groups.TEXTS: texts_of(first)}
+        )
         plt.close(first)
         if lacking:
             self.say({}, shared_sentences()["too_few_drawn"])
@@ -276,7 +281,7 @@ class Report:
             if few.any():
                 self.say({}, shared_sentences()["too_few"])
             return
-        columns = table_texts(table.head(rows), self.wording)
+        columns, caption = table_texts(table.head(rows), self.wording), self.wording.own(caption)
         texts = {"html": html_table, "plain": plain_table}
         display({f"text/{k}": made(columns, caption, note) for k, made in texts.items()}, raw=True)
 

@@ -25,7 +25,7 @@ def process_log(seed: int = 1, cases: int = 60) -> pd.DataFrame:
 
 
 def tickets(seed: int = 5, number: int = 400) -> pd.DataFrame:
-    """Support tickets of customers, which overlap; half are closed, some of them worked on after."""
+    """Support tickets of customers, which overlap; a third are closed, some worked on after."""
     rng = np.random.default_rng(seed)
     rows = []
     for ticket in range(number):

@@ -12,7 +12,8 @@ import cjlib
 
 FOLDER = Path(cjlib.__file__).parent
 LAYERS = [
-    {"errors", "forms", "timestamps"},
+    {"errors", "timestamps", "vocabulary"},
+    {"forms"},
     {"yaml_files", "groups", "paths"},
     {"answers"},
     {"stages"},

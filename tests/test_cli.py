@@ -70,9 +70,9 @@ def test_check_prints_the_quality_table(project, monkeypatch, capsys):
     assert code == 0
     assert [line.split()[:3] for line in out.splitlines()[:4]] == [
         ["rule", "rows", "share"],
-        ["read", "40", "100.0%"],
-        ["kept", "40", "100.0%"],
-        ["duplicate", "0", "0.0%"],
+        ["read", "40", "100%"],
+        ["kept", "40", "100%"],
+        ["duplicate", "0", "0%"],
     ]
 
 

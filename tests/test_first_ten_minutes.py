@@ -5,8 +5,9 @@ import json
 import duckdb
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from cjlib.cli import main
+from cjlib.cli import cli, main
 from cjlib.dataset import load_dataset
 from cjlib.log import open_log
 from tests.strange_logs import (
@@ -84,6 +85,19 @@ def test_tickets_are_cases_that_may_overlap_and_be_worked_on_after_they_were_clo
     bought = frame[frame["activity"] == "order_placed"].groupby("ticket_id")["created_at"]
     silent = log.as_of - pd.to_datetime(bought.max()) > log.dataset.journey.inactivity
     assert (journeys["end"] == "bought").sum() == silent.sum()
+
+
+def test_the_check_warns_of_labels_that_are_customers_ids(tmp_path, monkeypatch, capsys):
+    frame = tickets()
+    frame["channel"] = frame["customer_no"].where(frame.index < 7, "phone")
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    out = tmp_path / "own.yml"
+    assert cj(monkeypatch, capsys, "new", tmp_path / "log.csv", "--out", out)[0] == 0
+    told = CliRunner().invoke(cli, ["check", str(out)])
+    number = frame["customer_no"][:7].nunique()
+    assert told.exit_code == 0
+    assert f"channel: {number} of its texts are customers' ids." in told.output
+    assert "touchpoint:" not in told.output
 
 
 def test_order_lines_are_one_event_an_order_and_refunds_are_returns(drafted, tmp_path):

@@ -40,7 +40,7 @@ def test_the_words_of_a_name_say_what_its_figures_are(name, kind):
 @pytest.mark.parametrize(
     ("kind", "value", "text"),
     [
-        *[("share", 0.1234, "12.3%"), ("share", 0.0, "0.0%"), ("share", 1.0, "100.0%")],
+        *[("share", 0.1234, "12.3%"), ("share", 0.0, "0%"), ("share", 1.0, "100%")],
         *[("share", 0.0001, "under 0.1%"), ("share", 0.99996, "over 99.9%")],
         *[("points", 0.045, "+4.5 points"), ("points", -0.00001, "0.0 points")],
         *[("days", 10.5, "10.5 days"), ("days", 1, "1 day"), ("days", 5 / 24, "5 hours")],

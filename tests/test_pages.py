@@ -168,7 +168,7 @@ def test_the_index_shows_findings_pages_tables_and_provenance_escaped():
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        *[(0.314, "share", "31.4%"), (0.99996, "share", "over 99.9%"), (1.0, "share", "100.0%")],
+        *[(0.314, "share", "31.4%"), (0.99996, "share", "over 99.9%"), (1.0, "share", "100%")],
         *[(17.23, "points", "+17.2"), (-0.5, FEELING, "-0.50"), (217554.3, "EUR", "217,554")],
         *[(12.0, "days", "12 days"), (0.25, "days", "6 hours"), (3000, "customers", "3,000")],
     ],

@@ -242,6 +242,21 @@ def test_groups_too_small_are_found_in_tables_and_sentences(folder, data):
 @pytest.mark.parametrize(
     "data",
     [
+        {"text/html": TABLE.format("loan applications", "abc", "3")},
+        {"text/plain": "In abc there are 2 loan applications."},
+    ],
+)
+def test_groups_too_small_are_found_under_the_companys_own_words_for_them(folder, data):
+    write_notebook(folder, cell(3, {"data": data}))
+    asked = {"known": "", "every_file": False, "smallest": 5}
+    with pytest.raises(PrivacyError, match=r"cell \[3\].*: too few customers"):
+        check(folder, ids(IDS), **asked, words={"customer": "loan application"})
+    check(folder, ids(IDS), **asked)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
         {"text/html": TABLE.format("customers", "abc", "1,003")},
         {"text/html": TABLE.format("customers", "abc", "0")},
         {"text/html": TABLE.format("share of customers", "abc", "3")},

@@ -37,6 +37,7 @@ def fake_log(customer_ids="keep", columns=("value",)):
         label=str,
         dataset=SimpleNamespace(
             currency="EUR",
+            words={},
             privacy=privacy,
             churn=SimpleNamespace(horizon=dt.timedelta(days=90)),
             journey=SimpleNamespace(inactivity=dt.timedelta(days=30)),
@@ -109,6 +110,25 @@ def test_what_a_dataset_says_stands_in_every_sentence(shown):
     sentence = "{as_of} {horizon} {inactivity} {currency} {smallest_group}"
     Report("01", fake_log()).say({}, sentence)
     assert said(shown) == ["1 March 2024 90 days 30 days EUR 5"]
+
+
+def test_pages_speak_of_customers_in_the_companys_own_words(shown, tmp_path, monkeypatch):
+    log = fake_log()
+    log.dataset.words = {"customer": "applicant"}
+    monkeypatch.setattr(Report, "_everybody", lambda self: 1000)
+    report = Report("n", log, tmp_path)
+    report.say({"customers": 7, "stage": "customer desk"}, "**{customers}** customers at {stage}.")
+    report.say({"customers": 3}, "{customers} customers left.")  # too few, by any name
+    report.show(pd.DataFrame({"customers": [8]}), "Per customer")
+    ax = plt.subplots()[1]
+    ax.set(title="Customers", xlabel="share of a customer")
+    ax.figure.cj_lacking = 0
+    report.show(ax, "Customers by stage")
+    said, few, table, _ = shown
+    assert said["text/plain"] == "7 applicants at customer desk."
+    assert "of fewer than 5 applicants" in few["text/plain"]
+    assert table["text/plain"].splitlines()[:2] == ["Per applicant", "applicants"]
+    assert (ax.get_title(loc="left"), ax.get_xlabel()) == ("Applicants", "share of an applicant")
 
 
 def test_a_field_that_the_rows_lack_is_named_with_what_was_meant():

@@ -30,6 +30,7 @@ from cjlib.runs.index_page import index_html
 from cjlib.runs.pages import describe, reason_left_out, to_html
 from cjlib.runs.plan import Plan
 from cjlib.tables import TABLES, write_table
+from cjlib.vocabulary import in_own_words
 
 _NAMED_PACKAGES = [
     *["cjlib", "ibis-framework", "duckdb", "pyarrow", "numpy", "pandas", "scipy"],
@@ -112,6 +113,9 @@ def complete(
     for table in [name for source in left_out for name in promised_tables(source)]:
         if not (folder / "tables" / f"{table}.parquet").exists():
             write_table(pd.DataFrame(columns=TABLES[table]), folder / "tables", table)
+    for cell in (cell for notebook in notebooks.values() for cell in notebook.cells):
+        if cell.cell_type == "markdown":
+            cell.source = in_own_words(cell.source, log.dataset.words)
     pages = [describe(name, notebook) for name, notebook in notebooks.items()]
     facts = {"dataset": log.dataset.title, "as_of": figure("date", log.day), "run_id": run_id}
     for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):

@@ -14,7 +14,8 @@ counts customers, and in a sentence one before the word customers or buyers, or 
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -23,6 +24,7 @@ import ibis.expr.types as ir
 from cjlib.errors import PrivacyError
 from cjlib.groups import counts_customers, says_too_few, too_small
 from cjlib.runs.shown import Piece, pictures, pieces
+from cjlib.vocabulary import in_own_words, with_plurals
 
 _LONGEST = 8  # words of an id
 _WORD = re.compile(r"\w+")
@@ -58,6 +60,7 @@ def check(
     every_file: bool,
     smallest: int = 1,
     private: Iterable[str] = (),
+    words: Mapping[str, str] | None = None,
 ) -> None:
     """Look through a report before it is published.
 
@@ -76,13 +79,17 @@ def check(
         Customers of the smallest group that may be shown.
     private : iterable of str
         Other texts that no file may hold, such as paths of this machine.
+    words : mapping, optional
+        The company's own (see `cjlib.vocabulary`), in place of those by which groups are told.
 
     Raises
     ------
     PrivacyError
         Naming each page, its cell and column, and what kind of thing it shows, the thing masked.
     """
-    leaks = sorted(set(_leaks(folder, events, known, every_file, smallest, list(private))))
+    leaks = sorted(
+        set(_leaks(folder, events, known, every_file, smallest, list(private), words or {}))
+    )
     if leaks:
         lines = "\n".join(f"  {leak}" for leak in leaks[:20])
         raise PrivacyError(
@@ -100,9 +107,11 @@ def _leaks(
     every_file: bool,
     smallest: int,
     private: list[str],
+    words: Mapping[str, str],
 ) -> Iterator[str]:
     """Yield what was found where, with just enough of it to look for it."""
     passed = set(spans(known))
+    ours = {said: word for word, said in with_plurals(words).items()}
     candidates: dict[str, dict[str, str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name, shown = path.relative_to(folder).as_posix(), path.suffix in (".html", ".ipynb")
@@ -116,7 +125,12 @@ def _leaks(
                 closest[piece.place, text] = max(
                     closest.get((piece.place, text), ""), piece.where, key=len
                 )
-            yield from small_groups(piece, smallest)
+            plainly = replace(
+                piece,
+                text=in_own_words(piece.text, ours),
+                column=in_own_words(piece.column, ours),
+            )
+            yield from small_groups(plainly, smallest)
         for (_, text), where in closest.items():
             kind = "e-mail address" if "@" in text else "phone number"
             yield f"{where}: {kind} {_masked(text)}"
@@ -188,6 +202,30 @@ def raw_ids(candidates: Iterable[str], ids: ir.Table) -> set[str]:
         matched = table.semi_join(ibis.memtable({"text": those}), "text").text
         found |= set(matched.to_pandas())
     return {text for text in candidates if _plain(text) in found}
+
+
+def labels_like_ids(events: ir.Table, known: Iterable[str]) -> dict[str, int]:
+    """Return how many texts of a column are customers' ids, which no page may show.
+
+    Parameters
+    ----------
+    events : Ibis table
+        With the raw ``customer_id``, ``touchpoint`` and ``channel``.
+    known : iterable of str
+        Texts that are passed over: those of the dataset file.
+
+    Returns
+    -------
+    dict of str to int
+        Of touchpoint and channel, those with such texts.
+    """
+    passed = set(map(_plain, known))
+    texts = {
+        column: {text for text in values - passed if text in spans(text)}
+        for column, values in _values(events).items()
+    }
+    counts = {column: len(raw_ids(values, events)) for column, values in texts.items()}
+    return {column: count for column, count in counts.items() if count}
 
 
 def cut(text: str) -> Iterator[str]:

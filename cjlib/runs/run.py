@@ -127,6 +127,7 @@ def _run(request: Request, plan: Plan, reports: "ReportFolder", progress: Progre
         every_file=log.dataset.privacy.customer_ids == "hash",
         smallest=log.dataset.privacy.smallest_group,
         private=places(log, scratch),
+        words=log.dataset.words,
     )
     folder = reports.publish(run_id)
     latest = not request.only and reports.point_latest(run_id)
