@@ -20,6 +20,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from cjlib.dataset import find_datasets
 from cjlib.errors import ParameterError, did_you_mean
+from cjlib.paths import user_path
 
 Value = str | int | float | bool
 
@@ -173,7 +174,7 @@ class Limit:
                 end = "" if math.isinf(self.high) else f" to {self.high:.15g}"
                 raise ParameterError(f"-p {name}={value}: {name} is from {self.low:.15g}{end}.")
             return value
-        path = Path(value).expanduser().absolute()
+        path = user_path(value).absolute()
         if value and not (path.is_dir() if self.path == "folder" else path.is_file()):
             raise ParameterError(f"-p {name}={value}: there is no such {self.path}.")
         return value and str(path)
