@@ -29,7 +29,7 @@ def buyers(count):
     return count
 
 privacy = SimpleNamespace(customer_ids="keep", smallest_group=5)
-log = SimpleNamespace(label=str, dataset=SimpleNamespace(currency="", privacy=privacy))
+log = SimpleNamespace(label=str, dataset=SimpleNamespace(currency="", words={}, privacy=privacy))
 log.none = pd.DataFrame()
 report = Report("01", log)
 """

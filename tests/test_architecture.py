@@ -40,7 +40,7 @@ PLACES = {
     "papermill": {"runs.execution"},
     "nbconvert": {"runs.pages"},
     "seaborn": {"plots"},
-    "matplotlib": {"plots", "report", "answers"},  # report shows pictures, answers drops them
+    "matplotlib": {"plots", "report", "answers", "runs.kernels"},  # shown, dropped, made ready
     "pickle": set(),
     "joblib": set(),
     "requests": set(),

@@ -165,6 +165,44 @@ def test_the_index_shows_findings_pages_tables_and_provenance_escaped():
     assert 'href="tables/quality.csv"' in page
 
 
+def first_part(findings, names=("02_map", "06_do"), lacking=()):
+    pages = [Page(name, f"Title {name}", lacking=lacking) for name in names]
+    page = index_html(manifest(), findings, pages, (), "EUR")
+    return page.partition('<section class="behind">')[0]
+
+
+def named(notebook, name, sentence):
+    return finding(3.0, "purchases a month", 1.0, 5.0) | {
+        "notebook": notebook,
+        "name": name,
+        "sentence": sentence,
+    }
+
+
+def test_a_lead_reads_state_three_actions_changes_and_risk_first_and_nothing_else():
+    told = [
+        named("01_log", "buyers", "Nine in ten have bought."),
+        *(named("06_do", f"action_{place}", f"Do {place}.") for place in (2, 1, 3)),
+        named("05_churn", "value_at_risk", "A lot is at risk."),
+        *(named("07_changed", f"c{place}", f"Changed {place}.") for place in range(5)),
+        named("02_map", "worst_feeling", "Of no first concern."),
+    ]
+    page = first_part(told)
+    order = ["Nine in ten", "Do 1.", "Do 2.", "Do 3.", "A lot is", "Changed 0.", "Changed 2."]
+    places = [page.index(sentence) for sentence in order]
+    assert places == sorted(places)
+    assert "Changed 3." not in page
+    assert "Of no first concern." not in page
+    assert 'href="06_do.html"' in page
+
+
+def test_a_log_without_an_action_says_what_is_lacking():
+    page = first_part([], lacking=("nothing is recorded from before a purchase",))
+    assert "carries no action" in page
+    assert "nothing is recorded from before a purchase" in page
+    assert "What to do first" not in first_part([], names=("02_map",))
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [

@@ -1,12 +1,10 @@
-"""Papermill at work: notebooks side by side, each in its own kernel, in a pool of processes.
+"""Papermill at work: notebooks side by side, each in a process and a kernel of its own.
 
-A process serves one notebook after another, so that Papermill is imported once. Each holds one end
-of a pipe whose other end the run alone has: it closes when the run ends, is stopped or is killed,
-then the processes end at once and their kernels with them.
+Each process holds one end of a pipe whose other end the run alone has: it closes when the run ends,
+is stopped or is killed, then the processes end at once and their kernels with them.
 """
 
 import contextlib
-import multiprocessing
 import os
 import re
 import shutil
@@ -15,17 +13,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from multiprocessing.queues import SimpleQueue
+from functools import partial
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
 from cjlib.errors import ParameterError
+from cjlib.runs.kernels import context, waiting_kernel
 
 FAILED, TIMED_OUT, DIED = 1, 124, 138
 _START_TIMEOUT = 120  # seconds a kernel may take to start
@@ -109,31 +106,39 @@ def execute(tasks: list[Task], *, jobs: int, log: Path, progress: Progress) -> l
     list of Outcome
         In the order of `tasks`. A notebook that fails does not stop the others.
     """
-    spawn = multiprocessing.get_context("spawn")
-    news = spawn.SimpleQueue()
-    alive, held = spawn.Pipe(duplex=False)
+    started = context()
+    alive, held = started.Pipe(duplex=False)
     jobs = min(jobs, len(tasks))
-    began, outcomes = time.monotonic(), {}
-    pool = ProcessPoolExecutor(jobs, spawn, _begin, (news, alive, log, jobs))
-    with _sockets() as sockets, pool:
-        tasks = [replace(task, sockets=f"{sockets}/{number}") for number, task in enumerate(tasks)]
+    outcomes, running = {}, {}
+    with _sockets() as sockets, _environment(jobs) as environment:
+        forked = started.get_start_method() == "forkserver"
+        serve = partial(_serve, forked=forked, alive=alive, log=log, environment=environment)
+        # Later chapters fit models and take longest: begun first, they leave no core idle.
+        left = [replace(task, sockets=f"{sockets}/{n}") for n, task in enumerate(tasks)]
         try:
-            # Later chapters fit models and take longest: begun first, they leave no core idle.
-            running = {pool.submit(execute_notebook, task): task.name for task in reversed(tasks)}
-            while running:
-                done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-                while not news.empty():
-                    progress.cell(*news.get())
-                for future in done:
-                    name = running.pop(future)
+            while left or running:
+                while left and len(running) < jobs:
+                    task = left.pop()
+                    news, told = started.Pipe(duplex=False)
+                    process = started.Process(target=serve, args=(task, told))
+                    process.start()
+                    told.close()
+                    running[news] = process, task.name, time.monotonic()
+                for news in wait(running):
+                    process, name, began = running[news]
                     try:
-                        outcome = future.result()
-                    except BrokenProcessPool:
+                        told = news.recv()
+                    except EOFError:
                         what = {"error": "Died", "message": "A process of the run died."}
-                        outcome = Outcome(name, DIED, time.monotonic() - began, **what)
-                    outcomes[name] = outcome
-                    progress.ended(outcome)
-        finally:  # also when the run is interrupted: the pool waits for no notebook then
+                        told = Outcome(name, DIED, time.monotonic() - began, **what)
+                    if isinstance(told, Outcome):
+                        del running[news]
+                        process.join()
+                        outcomes[name] = told
+                        progress.ended(told)
+                    else:
+                        progress.cell(name, *told)
+        finally:  # also when the run is interrupted: no notebook goes on then
             held.close()
     return [outcomes[task.name] for task in tasks]
 
@@ -163,22 +168,42 @@ def _sockets() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# -- in a process of the pool ----------------------------------------------------------------------
-
-_news: SimpleQueue
-
-
-def _begin(news: SimpleQueue, alive: Connection, log: Path, jobs: int) -> None:
-    """Make a process ready to execute notebooks."""
-    global _news
-    _news = news
-    threading.Thread(target=_end_with_the_run, args=(alive,), daemon=True).start()
-    with log.open("ab") as file:  # what libraries print is kept from the terminal
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+@contextlib.contextmanager
+def _environment(jobs: int) -> Iterator[dict[str, str]]:
+    """Set what kernels need; Python's hashes and libraries' threads are set when they begin."""
+    before = dict(os.environ)
     # Two models that each take every core wait for one another more than they work.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     os.environ.update(_KERNEL_ENVIRONMENT)
+    try:
+        yield dict(os.environ)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+# -- in the process of one notebook ---------------------------------------------------------------
+
+
+def _serve(
+    task: Task,
+    news: Connection,
+    *,
+    forked: bool,
+    alive: Connection,
+    log: Path,
+    environment: Mapping[str, str],
+) -> None:
+    """Execute one notebook and tell of it; what libraries print is kept from the terminal."""
+    os.environ.clear()  # a fork has that of the first run
+    os.environ.update(environment)
+    tempfile.tempdir = None
+    kernel = waiting_kernel() if forked else {}
+    threading.Thread(target=_end_with_the_run, args=(alive,), daemon=True).start()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    news.send(execute_notebook(task, news, kernel))
 
 
 def _end_with_the_run(alive: Connection) -> None:
@@ -190,7 +215,7 @@ def _end_with_the_run(alive: Connection) -> None:
     os._exit(0)
 
 
-def execute_notebook(task: Task) -> Outcome:
+def execute_notebook(task: Task, news: Connection, kernel: Mapping) -> Outcome:
     """Execute one notebook with Papermill, telling of each cell as it starts."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -200,7 +225,7 @@ def execute_notebook(task: Task) -> Outcome:
     began = time.monotonic()
     # Files as sockets: of ports, which are chosen before they are taken, two kernels that start at
     # once may choose the same, and then one never answers.
-    kernel = {"transport": "ipc", "ip": task.sockets, "connection_file": f"{task.sockets}.json"}
+    sockets = {"transport": "ipc", "ip": task.sockets, "connection_file": f"{task.sockets}.json"}
     at, heading = {"cell": 0, "line": ""}, ""
 
     def started(cell, cell_index) -> None:
@@ -210,7 +235,7 @@ def execute_notebook(task: Task) -> Outcome:
             at.update(cell=at["cell"] + 1, line=lines[0])
         elif cell.cell_type == "markdown":
             heading = next((line.lstrip("# ") for line in lines if line[0:1] == "#"), heading)
-        _news.put((task.name, cell_index + 1, heading))
+        news.send((cell_index + 1, heading))
 
     try:
         papermill.execute_notebook(
@@ -220,7 +245,8 @@ def execute_notebook(task: Task) -> Outcome:
             kernel_name="python3",
             cwd=str(task.source.parent),
             progress_bar=False,
-            config=Config(KernelManager=kernel),
+            config=Config(KernelManager=sockets),
+            **kernel,
             start_timeout=_START_TIMEOUT,
             execution_timeout=task.timeout,
             iopub_timeout=60,

@@ -11,6 +11,15 @@ from cjlib.runs.pages import POLICY, Page, style
 
 SCALES = {"share": (0.0, 1.0), "AUC": (0.0, 1.0), FEELING: (-1.0, 1.0)}
 """Units whose figures all stand on one line, from its start to its end."""
+FIRST = {
+    "state": ("buyers", "churn"),
+    "actions": ("action_1", "action_2", "action_3"),
+    "risk": ("value_at_risk", "contact_share"),
+    "trust": ("thin_events", "thin_arrivals"),
+}
+"""Findings that a lead reads first, by what they tell."""
+CHANGES, SHOWN_CHANGES = "07", 3
+"""The notebook whose first findings tell what changed."""
 
 
 def index_html(
@@ -34,6 +43,11 @@ def index_html(
     """
     pages, cards = list(pages), [_card(finding, currency) for finding in findings]
     groups = [(page, [card for card in cards if card["page"] == page.file]) for page in pages]
+    first = {
+        part: [card for name in names for card in cards if card["finding"] == name]
+        for part, names in FIRST.items()
+    }
+    changed = [card for card in cards if card["page"].startswith(CHANGES)]
     started, finished = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
     as_of = datetime.fromisoformat(manifest["day"])
     trust, values = trust_sentence(manifest["rows"])
@@ -41,6 +55,9 @@ def index_html(
         manifest=manifest,
         as_of=figure("date", as_of),
         trust=Wording().sentence(trust, values),
+        first=first | {"changed": changed[:SHOWN_CHANGES]},
+        map=next((page for page in pages if page.name.startswith("02_")), None),
+        plan=next((page for page in pages if page.name.startswith("06_")), None),
         groups=[(page.title, found) for page, found in groups if found],
         pages=pages,
         tables=list(tables),
@@ -77,6 +94,7 @@ def _card(finding: Mapping, currency: str) -> dict:
     known = None not in numbers
     return {
         "page": f"{finding['notebook']}.html",
+        "finding": finding["name"],
         "name": finding["name"].replace("_", " ").capitalize(),
         "figure": "" if numbers[0] is None else value,
         "unit": "" if unit == "share" else unit,

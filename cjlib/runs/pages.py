@@ -43,6 +43,7 @@ class Page:
     lead: str = ""
     picture: str = ""  # the first picture, PNG in base64
     alt: str = ""
+    lacking: tuple[str, ...] = ()  # why parts of it are not answered
 
     @property
     def file(self) -> str:
@@ -69,7 +70,8 @@ def describe(name: str, notebook: NotebookNode) -> Page:
     picture, alt = next(
         (picture for picture in pictures if _BASE64.fullmatch(picture[0])), ("", "")
     )
-    return Page(name, spoken(title), shortened(lead, 190), picture, alt)
+    lacking = filter(None, map(reason_left_out, notebook.cells))
+    return Page(name, spoken(title), shortened(lead, 190), picture, alt, (*dict.fromkeys(lacking),))
 
 
 def to_html(notebook: NotebookNode, page: Page, context: Mapping) -> str:
