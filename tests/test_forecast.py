@@ -146,10 +146,19 @@ def test_forecast_is_the_matrix_applied_to_today():
 def test_arrivals_follow_their_trend_as_it_fades():
     grown = 100 * np.exp(0.02 * np.arange(60))
     expected, missed = arrivals_ahead(grown, 4)
-    weeks = np.array([0.9, 1.71, 2.439, 3.0951])  # 0.9 + 0.81 + ...
+    weeks = np.array([0.97, 1.9109, 2.823573, 3.708866])  # 0.97 + 0.97² + ...
     assert expected == pytest.approx(grown[-1] * np.exp(0.02 * weeks), rel=0.001)
     assert missed.max() < 1.05
     assert missed.min() > 1 / 1.05
+
+
+def test_a_trend_that_noise_explains_is_flattened():
+    noise = np.random.default_rng(1).normal(0, 0.1, 60)
+    steep, flat = (
+        arrivals_ahead(100 * np.exp(slope * np.arange(60) + noise), 4)[0] for slope in (0.05, 0)
+    )
+    assert steep[-1] / steep[0] > 1.1
+    assert abs(flat[-1] / flat[0] - 1) < 0.01
 
 
 def test_arrivals_keep_to_their_average_where_trends_misled():

@@ -38,6 +38,8 @@ SHUFFLES = 5
 """How often a topic is shuffled among customers, to average over."""
 STRAIGHT = 0.5
 """Correlation of a topic with its contributions from which more of it has a sign."""
+SIGNED = 0.01
+"""p-value (two-sided) below which a sign is stated: a report looks at about five at once."""
 RAISES = 0.02
 """Log-odds above the average customer's from which a topic counts as a reason."""
 REASONS = 3
@@ -142,7 +144,7 @@ def direction(X: pd.DataFrame, adds: pd.Series, odds: np.ndarray, churned, bucke
     the touchpoint good. So the sign is that of the score's own contributions, where these rise or
     fall with the topic; and it is stated where they hold on customers who were not in the fit: in a
     logistic regression of churn on the contribution and on what the score says without it, the
-    first has a coefficient above zero.
+    first has a coefficient above zero, and beyond the chance of several signs (``SIGNED``).
 
     Parameters
     ----------
@@ -184,10 +186,10 @@ def direction(X: pd.DataFrame, adds: pd.Series, odds: np.ndarray, churned, bucke
     units = max(len(scores) - 1, 1)
     inverse = np.linalg.inv(information)
     variance = (inverse @ (scores.T @ scores) @ inverse)[0, 0] * len(scores) / units
-    half = stats.t.ppf(0.975, units) * np.sqrt(variance)
+    half, sure = stats.t.ppf([0.975, 1 - SIGNED / 2], units) * np.sqrt(variance)
     way, middle = np.sign(slope), np.sign(slope) * beta[0]
     limits = {"direction_lower": middle - half, "direction_upper": middle + half}
-    named = "unclear" if beta[0] <= half else "churn" if way > 0 else "staying"
+    named = "unclear" if beta[0] <= sure else "churn" if way > 0 else "staying"
     return {"direction": middle} | limits | {"goes_with": named}
 
 

@@ -30,15 +30,16 @@ WEEK = 7 * DAY  # seconds
 WEEKS = 104  # snapshots to look back at most
 FIT_WEEKS, ARRIVAL_WEEKS = 26, 8
 """How far the moves and the arrivals look back; fewer where the log is shorter."""
-TREND_WEEKS, DAMPING = 13, 0.9
-"""A trend of arrivals is that of a quarter of a year, and fades by a tenth each week ahead."""
+TREND_WEEKS, DAMPING = 13, 0.97
+"""A trend of arrivals is that of a quarter of a year, and fades by so much each week ahead."""
 YEAR_WEEKS = 52
 FEWEST_MOMENTS, MOST_MOMENTS = 13, 39
 """Earlier moments, the last ones, by which ways to foresee arrivals are compared: a log's first
-weeks are unlike those that follow. A year before takes 26; errors are those of the last 26, too.
+weeks are unlike those that follow. A year before takes 26. Errors are those of the last 26, with
+two years those of a year, all its seasons.
 """
 WORSE = 2.0
-"""As many times the squared error of the average a trend may have had to be followed still: growth
+"""As many times the squared error of the best way another may have had to be followed still: growth
 and season are seldom absent, and what is lost where they are is little.
 """
 FEWEST_WEEKS = 4
@@ -353,36 +354,33 @@ def arrivals_ahead(seen: np.ndarray, weeks: int) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     expected : array, shape (weeks,)
-        By the trend of the last quarter of a year, log-linear and damped (E. S. Gardner and
-        E. McKenzie, Management Science 31, 1985), unless from earlier moments the recent average
-        came much nearer. Where there are two years and it came nearest: half that trend, and half
-        as the year before went on from here.
+        Half by how the year before went on from here and half by the trend, where there are two
+        years; else by the trend; else by the recent average. The first of these that has not
+        missed by far more (``WORSE``) than another at earlier moments.
     missed : array
         By which factors that way missed the mean of as many weeks from earlier moments, each with
         its inverse; 1 alone where the weeks are too few to say.
     """
-    ways = {"average": _average, "trend": _trend, "year": _year}
-    moments = np.arange(ARRIVAL_WEEKS, len(seen) - weeks + 1)[-MOST_MOMENTS:]
-    after = np.array([seen[moment : moment + weeks].mean() for moment in moments])
-    error = {
-        way: np.array(
-            [
-                np.log((after[i] + PRIOR) / (ahead(seen[:moment], weeks).mean() + PRIOR))
-                for i, moment in enumerate(moments)
-            ]
-        )
-        for way, ahead in ways.items()
-    }
-    way = "average"
-    if len(moments) >= FEWEST_MOMENTS:
-        square = {one: (missed**2).mean() for one, missed in error.items()}
-        way = "trend" if square["trend"] <= WORSE * square["average"] else way
-    later = moments >= YEAR_WEEKS + ARRIVAL_WEEKS
-    if later.sum() >= FIT_WEEKS:
-        square = {one: (missed[later] ** 2).mean() for one, missed in error.items()}
-        way = "year" if square["year"] < square[way] else way
-    missed = error[way][-FIT_WEEKS:]
-    return ways[way](seen, weeks), np.exp(np.r_[missed, -missed]) if len(missed) else np.ones(1)
+    ways = {"year": _year, "trend": _trend, "average": _average}
+    moments = np.arange(ARRIVAL_WEEKS, len(seen) - weeks + 1)[-YEAR_WEEKS:]
+    compared, errors = moments >= YEAR_WEEKS + ARRIVAL_WEEKS, YEAR_WEEKS
+    if compared.sum() < FIT_WEEKS:
+        del ways["year"]
+        moments, errors = moments[-MOST_MOMENTS:], FIT_WEEKS
+        compared = np.ones(len(moments), dtype=bool)
+    if not len(moments):
+        return _average(seen, weeks), np.ones(1)
+    if len(moments) < FEWEST_MOMENTS:
+        del ways["trend"]
+    after = np.array([seen[moment : moment + weeks].mean() for moment in moments]) + PRIOR
+    missed = {}
+    for way, ahead in ways.items():
+        foreseen = [ahead(seen[:moment], weeks).mean() + PRIOR for moment in moments]
+        missed[way] = np.log(after / foreseen)
+    square = {way: (missed[way][compared] ** 2).mean() for way in ways}
+    way = next(way for way in ways if square[way] <= WORSE * min(square.values()))
+    missed = missed[way][-errors:]
+    return ways[way](seen, weeks), np.exp(np.r_[missed, -missed])
 
 
 def _average(seen: np.ndarray, weeks: int) -> np.ndarray:
@@ -390,9 +388,17 @@ def _average(seen: np.ndarray, weeks: int) -> np.ndarray:
 
 
 def _trend(seen: np.ndarray, weeks: int) -> np.ndarray:
+    """Return a log-linear trend, the flatter the more of its slope the weeks' noise explains.
+
+    Damped as by E. S. Gardner and E. McKenzie (Management Science 31, 1985); shrunk as by W. James
+    and C. Stein (Fourth Berkeley Symposium, 1961), the positive part.
+    """
     recent = seen[-TREND_WEEKS:]
     week = np.arange(len(recent)) - (len(recent) - 1) / 2
-    slope = week @ np.log(recent + PRIOR) / (week @ week)
+    logs = np.log(recent + PRIOR)
+    slope = week @ logs / (week @ week)
+    noise = ((logs - logs.mean() - slope * week) ** 2).sum() / (len(recent) - 2) / (week @ week)
+    slope *= max(0.0, 1 - noise / max(slope**2, 1e-12))
     ahead = week[-1] + (DAMPING ** np.arange(1, weeks + 1)).cumsum()
     return recent.mean() / np.exp(slope * week).mean() * np.exp(slope * ahead)
 
@@ -400,7 +406,7 @@ def _trend(seen: np.ndarray, weeks: int) -> np.ndarray:
 def _year(seen: np.ndarray, weeks: int) -> np.ndarray:
     before = seen[-YEAR_WEEKS - ARRIVAL_WEEKS : -YEAR_WEEKS]
     if len(before) < ARRIVAL_WEEKS:
-        return _average(seen, weeks)
+        return _trend(seen, weeks)
     factor = (seen[-YEAR_WEEKS:][:weeks].mean() + PRIOR) / (before.mean() + PRIOR)
     return np.sqrt(_average(seen, weeks) * factor * _trend(seen, weeks))
 

@@ -80,7 +80,7 @@ def heavy_users(seed: int, customers: int = 2500, hazard: float = 0.03) -> pd.Da
 
 
 def sign_trial(seed: int) -> dict[str, float]:
-    """Return how the sign of the planted driver is drawn, and of one that drives nothing."""
+    """Return how the sign of the planted driver is drawn, and of two that drive nothing."""
     end = pd.Timestamp("2025-01-01") + pd.Timedelta(7 * WEEKS, "D")
     samples = cut_off_samples(log_of(prepared(heavy_users(seed)), as_of=end, days=HORIZON))
     rows, test = pd.concat(samples.training), samples.test
@@ -93,6 +93,7 @@ def sign_trial(seed: int) -> dict[str, float]:
         "right, of signs drawn": np.nan if support == "unclear" else support == "churn",
         "sign drawn": support != "unclear",
         "sign of an idle driver": way.get("touchpoint survey", "unclear") != "unclear",
+        "the same, met by heavy users": way.get("touchpoint newsletter", "unclear") != "unclear",
         "wrong by the plain correlation": plain < 0,
     }
 
@@ -164,6 +165,7 @@ SIMULATIONS = [
             "right, of signs drawn": (0.95, 1),
             "sign drawn": (0.3, 1),
             "sign of an idle driver": (0, 0.05),
+            "the same, met by heavy users": (0, 0.05),
             "wrong by the plain correlation": (0.5, 1),
         },
     ),
