@@ -56,10 +56,11 @@ def jaccard(reference: np.ndarray, other: np.ndarray, n_clusters: int) -> np.nda
 class StableClusters(ClusterMixin, BaseEstimator):
     """Any clusterers over a range of numbers, the clustering chosen by stability first.
 
-    The features are scaled robustly (median, quartiles, limited to three of them), every kind of
-    feature is given the same weight, and the principal components that carry most of the variance
-    are clustered. Each clustering is then repeated on bootstrap samples, and each cluster's Jaccard
-    index with its best match averaged (Hennig 2007).
+    The features are scaled robustly (median, quartiles, limited to three of them), no kind of
+    feature counts for more than another along its longest axis (multiple factor analysis; B.
+    Escofier and J. Pagès, Computational Statistics & Data Analysis 18, 1994), and the principal
+    components that carry most of the variance are clustered. Each clustering is then repeated on
+    bootstrap samples, and each cluster's Jaccard index with its best match averaged (Hennig 2007).
 
     A split of customers without groups can be stable too: halves of a long cloud are, and so are
     those who bought and those who did not. So the same method is tried on several draws of a
@@ -180,9 +181,12 @@ class StableClusters(ClusterMixin, BaseEstimator):
         varies = X.std(axis=0) > 1e-9
         self.spread_ = np.where(varies, spread, 1.0)
         names = getattr(self, "feature_names_in_", np.arange(X.shape[1]).astype(str))
-        kinds = pd.Series([name.partition(": ")[0] for name in names])
-        sizes = kinds.map(kinds[varies].value_counts()).to_numpy()
-        self.weight_ = np.where(varies, 1 / np.sqrt(sizes), 0.0)
+        kinds = pd.Series(range(len(names))).groupby([name.partition(": ")[0] for name in names])
+        self.weight_ = varies.astype(float)
+        scaled = self._scale(X)
+        for columns in kinds.groups.values():
+            longest = np.linalg.eigvalsh(np.cov(scaled[:, columns].T).reshape(len(columns), -1))
+            self.weight_[columns] /= np.sqrt(max(longest[-1], 1.0))
         scaled = self._scale(X)
         variance = np.linalg.eigvalsh(np.cov(scaled.T).reshape(X.shape[1], -1))[::-1]
         enough = np.searchsorted(np.cumsum(variance), 0.9 * variance.sum()) + 1
