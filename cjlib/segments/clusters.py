@@ -73,9 +73,10 @@ class StableClusters(ClusterMixin, BaseEstimator):
     the interval of its weakest cluster's stability (95 %, of the mean over the bootstrap samples)
     lies above 0.6 and every cluster has at least 2 % of the customers; where the interval reaches
     0.6 it is undecided. Among those that hold, the best band of the weakest cluster's stability
-    wins, then the silhouette, then (of mixtures) the BIC; when none holds, the answer is one
-    cluster. A cluster that holds is found again; whether there is a gap around it, or only fewer
-    customers, the silhouette says.
+    wins, then the most clusters (fewer may hold because two groups are held together), then the
+    silhouette, then (of mixtures) the BIC; when none holds, the answer is one cluster. A cluster
+    that holds is found again; whether there is a gap around it, or only fewer customers, the
+    silhouette says.
 
     Parameters
     ----------
@@ -267,8 +268,8 @@ class StableClusters(ClusterMixin, BaseEstimator):
         band = held["weakest"].map(lambda value: sum(value >= low for low in BANDS.values()))
         ranked = held.assign(band=band, silhouette=held["silhouette"].round(2))
         ranked = ranked.sort_values(
-            ["band", "silhouette", "bic", "k"],
-            ascending=[False, False, True, True],
+            ["band", "k", "silhouette", "bic"],
+            ascending=[False, False, False, True],
             na_position="first",  # what has no BIC, the simpler one, unless a mixture is clearer
             kind="stable",
         )
@@ -304,7 +305,7 @@ class StableClusters(ClusterMixin, BaseEstimator):
         for _ in range(times or self.n_bootstraps):
             drawn = seen[rng.integers(len(seen), size=size)]
             if len(np.unique(drawn, axis=0)) > k:
-                again = _seeded(_with_fewer_starts(method), int(rng.integers(2**31)))
+                again = _seeded(clone(method), int(rng.integers(2**31)))
                 overlaps.append(jaccard(labels, _fitted(again, drawn).predict(seen), k))
             if len(overlaps) == self._few and np.nanmean(overlaps, axis=0).min() < HOLDS - 0.1:
                 break
@@ -364,13 +365,6 @@ def _number(method: BaseEstimator) -> int:
 
 def _seeded(method: BaseEstimator, seed: int) -> BaseEstimator:
     return method.set_params(random_state=seed) if "random_state" in method.get_params() else method
-
-
-def _with_fewer_starts(method: BaseEstimator) -> BaseEstimator:
-    """Return a copy with half the starts: a bootstrap is repeated often."""
-    starts = method.get_params().get("n_init")
-    fewer = {"n_init": max(1, starts // 2)} if isinstance(starts, int) else {}
-    return clone(method).set_params(**fewer)
 
 
 def _uniform(data: np.ndarray, rng: np.random.Generator) -> np.ndarray:

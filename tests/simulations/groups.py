@@ -80,7 +80,7 @@ WORLDS = {
         BY_DEGREES,
     ),
     "groups: two kinds planted": (kinds_found, FULL | {"kinds": 2}, TYPES | CLUSTERS),
-    "groups: three kinds planted": (kinds_found, FULL | {"kinds": 3}, TYPES),
+    "groups: three kinds planted": (kinds_found, FULL | {"kinds": 3}, TYPES | CLUSTERS),
 }
 
 
