@@ -167,3 +167,16 @@ class TestHonesty:
 @parametrize_with_checks([StableClusters(KMeans(n_init=5), k=(2, 3), n_bootstraps=4)])
 def test_follows_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+def test_groups_in_many_columns_are_seen_beside_loud_single_ones():
+    """Kinds who differ in their channels, and in nothing else that is told of them."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(300) % 3
+    X = pd.DataFrame(
+        [rng.dirichlet(np.where(np.arange(6) // 2 == one, 10, 2)) for one in kind],
+        columns=[f"channel: {name}" for name in "abcdef"],
+    ).assign(events=rng.normal(size=300), days=rng.normal(size=300))
+    found = StableClusters(KMeans(n_init=3), **QUICK).fit(X)
+    assert found.n_clusters_ == 3
+    assert adjusted_rand_score(kind, found.labels_) > 0.95
