@@ -95,6 +95,7 @@ Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
 Names = Annotated[list[str], BeforeValidator(_one_or_more)]
 Word = Annotated[str, Field(pattern=r"^[a-z]{2,40}$")]
 Said = Annotated[str, Field(pattern=r"^[^\W\d_][^\W_ ]*( [^\W\d_]+)*$", max_length=40)]
+Purpose = Literal["delivery", "onboarding", "support", "resolution", "review", "referral"]
 
 
 class _Section(BaseModel):
@@ -191,6 +192,7 @@ class Columns(_Section):
     channel: str | None = None
     value: Annotated[ValueColumn, BeforeValidator(_shorthand)] | None = None
     sentiment: SentimentColumn | None = None
+    feedback: str | None = None
     event_id: str | None = None
     order_id: str | None = None
     journey_id: str | None = None
@@ -219,11 +221,13 @@ class Wanted(_Section):
 
 
 class Touchpoint(_Section):
-    """What a touchpoint is: its stage, who starts it, and where it happens."""
+    """What a touchpoint is: its stage, who starts it, where, how directly, and what it is for."""
 
     stage: str
     initiator: Literal["company", "customer"] | None = None
     medium: Literal["online", "physical"] | None = None
+    contact: Literal["direct", "indirect"] = "direct"
+    purpose: Purpose | None = None
 
 
 class Journey(_Section):

@@ -20,6 +20,19 @@ TABLES = {
         *["stage", "touchpoint", "n", "customers", "reach", "sentiment", "lower", "upper"],
         *["negative_share", "advance_rate", "drop_off_rate", "pain", "moment_of_truth", "q_value"],
     ],
+    "experiences": [
+        *["experience", "customers", "gone_share", "otherwise_share", "difference"],
+        *["difference_lower", "difference_upper", "q_value", "verdict"],
+    ],
+    "friction": [
+        *["from_stage", "from_touchpoint", "to_stage", "to_touchpoint", "customers", "n"],
+        *["days", "lost_days", "customer_days", "back_share", "repeat_share"],
+    ],
+    "retention": ["cohort", "month", "customers", "retention_share", "lower", "upper"],
+    "feedback_words": [
+        *["term", "customers", "bad_share", "good_share", "log_odds", "lower", "upper"],
+        *["q_value", "side"],
+    ],
     "segments": ["customer_id", "rfm_segment", "cluster", "journey_type"],
     "segment_profiles": [
         *["segmentation", "segment", "customers", "share", "recency_days", "frequency"],

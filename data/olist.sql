@@ -35,31 +35,40 @@ payments AS (
     GROUP BY order_id
 ),
 reviews AS (
+    -- Copies of the table without its texts have empty ones.
     SELECT order_id, review_score,
+        nullif(concat_ws('. ', nullif(trim(review_comment_title), ''),
+            nullif(trim(review_comment_message), '')), '') AS comment,
         try_strptime(review_answer_timestamp, ['%Y-%m-%d %H:%M:%S', '%m/%d/%Y %H:%M'])
             AS answered_at
-    FROM read_csv('olist_order_reviews_dataset.csv', all_varchar = true)
+    FROM (
+        SELECT NULL::VARCHAR AS review_comment_title, NULL::VARCHAR AS review_comment_message
+        WHERE false
+        UNION ALL BY NAME
+        FROM read_csv('olist_order_reviews_dataset.csv', all_varchar = true)
+    )
 ),
 steps AS (
     SELECT order_id, 'order_placed' AS touchpoint, placed_at AS happened_at,
-        NULL AS review_score FROM orders
+        NULL AS review_score, NULL AS comment FROM orders
     UNION ALL
-    SELECT order_id, 'order_approved', approved_at, NULL FROM orders
+    SELECT order_id, 'order_approved', approved_at, NULL, NULL FROM orders
     UNION ALL
-    SELECT order_id, 'order_shipped', shipped_at, NULL FROM orders
+    SELECT order_id, 'order_shipped', shipped_at, NULL, NULL FROM orders
     UNION ALL
     SELECT order_id,
         CASE WHEN delivered_at >= promised_at + INTERVAL 1 DAY
             THEN 'delivered_late' ELSE 'delivered_in_time' END,
-        delivered_at, score
+        delivered_at, score, NULL
     FROM orders LEFT JOIN (
         SELECT order_id, min(review_score) AS score FROM reviews GROUP BY order_id
     ) AS worst USING (order_id)
     UNION ALL
-    SELECT order_id, 'review', answered_at, review_score FROM reviews
+    SELECT order_id, 'review', answered_at, review_score, comment FROM reviews
 )
 SELECT
-    o.customer_unique_id, s.touchpoint, s.happened_at, s.review_score, s.order_id, p.payment_type,
+    o.customer_unique_id, s.touchpoint, s.happened_at, s.review_score, s.comment, s.order_id,
+    p.payment_type,
     CASE WHEN s.touchpoint = 'order_placed' THEN p.amount END AS amount
 FROM steps AS s
 JOIN orders AS o USING (order_id)

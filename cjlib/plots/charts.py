@@ -67,7 +67,14 @@ def interval_bars(
         One colour, or one per row.
     title : str
     ax : Axes, optional
+
+    Raises
+    ------
+    Unanswerable
+        If the table has no rows.
     """
+    if table.empty:
+        raise Unanswerable("there is nothing of it to be drawn")
     ax = new_axes(ax, 1.2 + 0.3 * len(table))
     own = f"{value}_lower" in table
     lower, upper = lower or (f"{value}_" * own + "lower"), upper or (f"{value}_" * own + "upper")

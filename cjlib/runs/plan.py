@@ -30,6 +30,9 @@ OPTIONS = {"dataset": "DATASET", "source": "--source", "as_of": "--as-of", "out"
 OF_THE_LOG = ("language", "horizon", "inactivity")
 """Parameters that stand in for keys of the dataset file, in every notebook alike."""
 
+NOTEBOOKS = "[0-9][0-9]*_*.ipynb"
+"""A notebook's name: its number, perhaps a letter (``02b``), and what it is about."""
+
 _WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -64,7 +67,7 @@ def find_project() -> Path:
     No other is looked for: notebooks run as code.
     """
     for folder in [Path.cwd(), Path(__file__).resolve().parents[2]]:
-        if any((folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        if any((folder / "notebooks").glob(NOTEBOOKS)):
             return folder
     raise ParameterError(
         "No notebooks here: run cj in the project, which holds notebooks/01_event_log.ipynb, or"
@@ -94,10 +97,10 @@ def make_plan(request: Request, folder: Path) -> Plan:
 
 def pick_notebooks(folder: Path, only: Iterable[str]) -> list[Path]:
     """Return the notebooks to run, in order: all, or those whose number or name is given."""
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    notebooks = sorted(folder.glob(NOTEBOOKS))
     picked = []
     for wanted in only:
-        called = [path for path in notebooks if wanted in (path.stem[:2], path.stem)]
+        called = [path for path in notebooks if wanted in (path.stem.split("_")[0], path.stem)]
         if not called:
             names = ", ".join(path.stem for path in notebooks)
             raise ParameterError(f"--only {wanted}: no such notebook. There are: {names}.")
