@@ -27,29 +27,32 @@ def log_of(rows, days=200, since=None):
 
 
 def test_a_cell_is_the_share_of_its_cohort_that_buys_in_that_month():
-    rows = [(customer, 5, "order") for customer in range(10)]
-    rows += [
-        (customer, 5 + 1 + 20 * customer, "order") for customer in range(1, 4)
-    ]  # days 21 to 61
-    rows += [(0, 5, "order"), (0, 36, "order")]  # on one day twice; on day 31, the second month
+    rows = []
+    for customer in range(100):
+        rows += [(customer, 5, "order"), (customer, 5, "order")]  # on one day twice
+        back = {0: 30, 1: 31, 2: 60, 3: 61}.get(customer % 10)
+        rows += [] if back is None else [(customer, 5 + back, "order")]
     table = retention(log_of(rows)).set_index("month")
-    assert table["customers"].unique().tolist() == [10]
+    assert table["customers"].unique().tolist() == [100]
     assert table["retention_share"].head(3).tolist() == [0.1, 0.2, 0.1]
 
 
 def test_months_that_are_not_over_for_the_whole_cohort_are_left_out():
-    rows = [(0, 0, "order"), (1, 30, "order"), (2, 61, "order")]  # January, January, March 2025
+    begins = [0, 30, 61]  # 1 January, 31 January, 3 March 2025
+    rows = [
+        (f"{n} {day}", day + back, "order") for n in range(20) for day in begins for back in (0, 9)
+    ]
     table = retention(log_of(rows, days=125))  # until 6 May
     months = table.groupby("cohort")["month"].max()
     assert months.to_dict() == {"2025-01": 3, "2025-03": 1}
-    with pytest.raises(Unanswerable):
-        retention(log_of(rows[:2], days=40))
+    with pytest.raises(Unanswerable, match="watched"):
+        retention(log_of([row for row in rows if row[1] < 45], days=45))
 
 
 def test_only_who_was_seen_to_begin_is_in_a_cohort():
-    rows = [(customer, 2, "order") for customer in range(6)]
-    log = log_of(rows, since=lambda log: log.events.filter(log.events.customer_id < "3"))
-    assert retention(log)["customers"].unique().tolist() == [3]
+    rows = [(customer, day, "order") for customer in range(100, 160) for day in (2, 20)]
+    log = log_of(rows, since=lambda log: log.events.filter(log.events.customer_id < "140"))
+    assert retention(log)["customers"].unique().tolist() == [40]
 
 
 def test_loyalty_counts_whom_the_horizon_was_watched():

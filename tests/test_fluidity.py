@@ -37,6 +37,17 @@ def test_looking_again_after_a_purchase_begins_a_new_way():
     assert table.loc[("view", "ad"), "customer_days"] == 4  # 1 back, 3 until as far again
 
 
+def test_after_the_purchase_to_come_again_loses_no_time():
+    rows = [("a", 0, "order"), ("a", 1, "delivery"), ("a", 6, "delivery")]
+    assert table_of(rows)["customer_days"].sum() == 0
+
+
+def test_a_log_of_one_touchpoint_has_no_steps():
+    log = make_log([("a", 0, "order"), ("a", 5, "order")], touchpoints=POINTS)
+    with pytest.raises(Unanswerable):
+        fluidity(log)
+
+
 def test_steps_stay_within_a_journey():
     log = make_log([("a", 0, "cart"), ("a", 50, "view")], touchpoints=POINTS)
     with pytest.raises(Unanswerable):
@@ -54,7 +65,7 @@ def test_days_lost_add_up_to_the_waits_behind_and_before_the_regain():
     log = make_log(rows, touchpoints=POINTS)
     each = steps(log).to_pandas()
     late = (each["back"] == 1) | (each["around"] == 1)
-    alone = ~late & (each["repeats"] == 1)
+    alone = ~late & (each["repeats"] == 1) & (each["to_stage"] != "post_sale")
     expected = each.loc[late | alone, "days"].sum()
     assert fluidity(log)["customer_days"].sum() == pytest.approx(expected)
     assert each.loc[each["lost_days"] > 0, ["back", "repeats"]].max(axis=1).eq(1).all()

@@ -46,6 +46,7 @@ def make_log(rows, *, touchpoints, model="five_phases", purchase="order", days=2
         journey=SimpleNamespace(inactivity=inactivity, purchase=[purchase]),
         churn=SimpleNamespace(horizon=dt.timedelta(days=30)),
         privacy=SimpleNamespace(smallest_group=5),
+        touchpoints={},
     )
     ways = con.create_table("journeys", journeys.journey_table(visits).to_pyarrow())
     return SimpleNamespace(
@@ -395,6 +396,9 @@ def test_the_map_stays_inside_its_figure_whatever_the_names(count, felt):
     table = pd.DataFrame(points, columns=["stage", "touchpoint", "reach"])
     table = table.assign(sentiment=0.4 if felt else np.nan, drop_off_rate=0.3)
     table = table.assign(pain_point=True, moment_of_truth=True, later_purchase=-0.1)
+    table = table.assign(
+        medium="physical" if felt else "", contact="indirect" if felt else "direct"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         labels = dict.fromkeys(names, "Reconocimiento de la necesidad")
@@ -405,6 +409,19 @@ def test_the_map_stays_inside_its_figure_whatever_the_names(count, felt):
     assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
     assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
     assert sum(text.get_text() == "+ 2 more" for text in ax.texts) == count
+    plt.close(ax.figure)
+
+
+def test_the_map_tells_how_and_where_a_touchpoint_is_met_without_colours(small):
+    stages, table = stage_table(small), touchpoint_table(small).query("not placebo")
+    table.loc[table["touchpoint"] == "ad", "contact"] = "indirect"
+    ax = plots.journey_map(stages, table)
+    marks = {(line.get_marker(), line.get_markerfacecolor()) for line in ax.lines}
+    assert {("o", plots.INK), ("o", "white")} <= marks
+    assert "physical, indirect" in {text.get_text() for text in ax.texts}
+    plt.close(ax.figure)
+    ax = plots.journey_map(stages, table.assign(medium="", contact="direct"))
+    assert not {text.get_text() for text in ax.texts} & {"physical, indirect", "online, direct"}
     plt.close(ax.figure)
 
 

@@ -3,10 +3,10 @@
 A step is a pair of consecutive events of one journey. On the way to a purchase it leads ``on`` (to
 a stage as far as the customer has come, or farther), ``back`` (from there to an earlier stage),
 ``around`` (further steps until the customer is again where that began), or it is a ``repeat`` of
-the same touchpoint. After the purchase nothing is lost by coming again. The days lost are those of repeats and of detours: from the step back until the
+the same touchpoint. The days lost are those of repeats and of detours: from the step back until the
 customer has come again as far as before, or until the journey has ended. A detour's days belong to
 the step back that began it, so that no day counts twice. After a purchase a new way begins: to look
-again then is no step back.
+again then is no step back, and to come again loses no time.
 """
 
 import ibis
@@ -126,7 +126,8 @@ def _sums(steps: ir.Table, names: list[str]) -> pd.DataFrame:
         **{name: steps[name].sum() for name in (*SUMS, "rough")},
     )
     counts = counted.to_pandas()
-    if counts.empty or counts[[name for name in names if "stage" not in name]].stack().nunique() == 1:
+    pairs = counts[[name for name in names if name.endswith("touchpoint")]]
+    if counts.empty or (len(names) == 4 and len(np.unique(pairs)) == 1):
         raise Unanswerable("no journey leads from one touchpoint or stage to another")
     counts["row"] = counts.groupby(names).ngroup()
     table = counts.drop_duplicates("row").set_index("row").sort_index()[names]

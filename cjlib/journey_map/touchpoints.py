@@ -78,8 +78,8 @@ def touchpoint_table(
         ``all`` that are no ``placebo`` are the published table ``journey_map``:
 
         * ``view`` (where given), ``segment``, ``stage``, ``position``, ``role``, ``touchpoint``,
-          ``initiator``, ``medium``; ``placebo``: no touchpoint, but a quarter of the visits of the
-          stage drawn at random, to show what chance looks like;
+          ``initiator``, ``medium``, ``contact``; ``placebo``: no touchpoint, but a quarter of the
+          visits of the stage drawn at random, to show what chance looks like;
         * ``n`` events, ``customers``, ``visits`` and ``closed`` visits with the touchpoint;
         * ``reach``: share of all customers (of the segment);
         * ``feelings`` (events with one), ``sentiment`` with ``lower`` and ``upper``: their mean,
@@ -154,6 +154,8 @@ def touchpoint_table(
     table = met.drop_duplicates("row").set_index("row").sort_index()[columns]
     table.insert(2, "position", table["stage"].map(log.stages.positions).astype(int))
     table.insert(3, "role", table["stage"].map(log.stages.roles))
+    contact = {name: one.contact for name, one in log.dataset.touchpoints.items()}
+    table["contact"] = [contact.get(name, "direct") for name in table["touchpoint"]]
     table["placebo"] = table["touchpoint"].str.startswith(PLACEBO)
     counts = bucket_counts(met, ["row"], buckets, {"row": table.index})
     customers = bucket_counts(everybody, ["segment"], buckets, {"segment": names})["customers"]

@@ -24,6 +24,13 @@ WIDTH = 10.0  # of the map, in inches; its coordinates are inches too
 MARGIN = 1.3  # left of the stages, for the names of the rows
 LINE = 0.38  # height of one touchpoint
 MEANS = 0.36  # height of the stages' mean feelings in figures, above their curve
+CONTACTS = (
+    ("online", "direct", "online, direct"),
+    ("online", "indirect", "online, indirect (through others)"),
+    ("physical", "direct", "physical, direct"),
+    ("physical", "indirect", "physical, indirect"),
+)
+"""Medium and contact of the marks before touchpoints, and their names."""
 LOST = LinearSegmentedColormap.from_list("lost", ["#f3ece4", BAD])
 
 
@@ -65,7 +72,8 @@ def journey_map(
     rows = max(min(len(group), MOST) + (len(group) > MOST) for group in groups)
     felt = stages["sentiment"].notna().any()
     body, feeling = max(rows, 2) * LINE, (1.85 + MEANS) * felt
-    height = 2.46 + body + feeling
+    marked = bool((touchpoints["medium"].fillna("") + touchpoints["contact"]).ne("direct").any())
+    height = 2.46 + body + feeling + 0.2 * marked
     if ax is None:
         _, ax = plt.subplots(figsize=(WIDTH, height), layout="none")
         ax.set_position((0, 0, 1, 1))
@@ -80,7 +88,7 @@ def journey_map(
     _row_name(ax, top + 0.1, "Stages", "share of all\ncustomers seen there")
     top += 0.96
     for x, group in zip(left, groups, strict=True):
-        _touchpoint_bars(ax, group, label, color, x + 0.06, column - 0.2, top)
+        _touchpoint_bars(ax, group, label, color, x + 0.06, column - 0.2, top, marked)
     _row_name(ax, top + 0.02, "Touchpoints", "bar: share of all\ncustomers reached")
     top += body + 0.2
     if felt:
@@ -90,7 +98,9 @@ def journey_map(
         top += feeling
     _flows(ax, stages, left + 0.06, column - 0.2, top)
     _row_name(ax, top, "What follows", "of the visits whose\nend was seen")
-    _legend(ax, touchpoints, felt, height - 0.2)
+    _legend(ax, touchpoints, felt, height - 0.2 - 0.2 * marked)
+    if marked:
+        _contact_legend(ax, height - 0.2)
     return ax
 
 
@@ -198,7 +208,14 @@ def _feeling_limit(table: pd.DataFrame) -> float:
 
 
 def _touchpoint_bars(
-    ax: Axes, group: pd.DataFrame, label: Label, color, x: float, width: float, top: float
+    ax: Axes,
+    group: pd.DataFrame,
+    label: Label,
+    color,
+    x: float,
+    width: float,
+    top: float,
+    marked: bool,
 ) -> None:
     shown = group.sort_values("reach", ascending=False, kind="stable").head(MOST)
     full = width - 0.38  # of a bar that reaches everybody
@@ -208,8 +225,10 @@ def _touchpoint_bars(
         marks = [("v", BAD)] * bool(row.pain_point) + [("D", decides)] * bool(row.moment_of_truth)
         for back, (mark, ink) in enumerate(marks):
             ax.plot(x + width - 0.07 - 0.16 * back, y + 0.09, mark, color=ink, markersize=5.5)
-        name = _fitted(label(row.touchpoint), width - 0.17 * len(marks), 8.5)
-        _write(ax, x, y + 0.09, name, 8.5)
+        if marked:
+            _contact_mark(ax, x + 0.05, y + 0.09, row.medium, row.contact)
+        name = _fitted(label(row.touchpoint), width - 0.17 * len(marks) - 0.15 * marked, 8.5)
+        _write(ax, x + 0.15 * marked, y + 0.09, name, 8.5)
         reach = "<1%" if 0 < row.reach < 0.005 else f"{row.reach:.0%}"
         _write(ax, x + width, y + 0.24, reach, 7.5, ha="right", color=MUTED)
         ax.hlines(y + 0.24, x, x + full, color=GRID, linewidth=2.5, capstyle="round", zorder=1)
@@ -220,6 +239,21 @@ def _touchpoint_bars(
     if len(group) > MOST:
         y = top + MOST * LINE + 0.09
         _write(ax, x, y, f"+ {len(group) - MOST} more", 8.5, color=MUTED, style="italic")
+
+
+def _contact_mark(ax: Axes, x: float, y: float, medium: str, contact: str) -> None:
+    """Draw where and how a touchpoint is met: told by shape and filling, not by colour."""
+    shape = {"physical": "s", "online": "o"}.get(medium, "d")
+    filling = INK if contact == "direct" else "white"
+    ax.plot(x, y, shape, color=INK, markerfacecolor=filling, markersize=5, markeredgewidth=1)
+
+
+def _contact_legend(ax: Axes, y: float) -> None:
+    x = MARGIN + 0.06
+    for medium, contact, text in CONTACTS:
+        _contact_mark(ax, x + 0.05, y, medium, contact)
+        _write(ax, x + 0.17, y, text, 8)
+        x += _inches(text, 8) + 0.42
 
 
 def _feeling_curve(
