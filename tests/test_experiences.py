@@ -73,7 +73,7 @@ def test_only_the_first_experience_of_a_look_back_counts_and_only_where_the_hori
     for customer in range(80):
         kind = "bad" if customer % 2 else "good"
         rows += [(customer, 0, "order"), (customer, 1, kind), (customer, 5, kind)]
-        rows += [(customer, 60, "order"), (customer, 390, kind)]
+        rows += [(customer, 25, "order"), (customer, 390, kind)]
     (row,) = one_bad_experience(log_of(rows), ["bad"]).to_dict("records")[-1:]
     assert (row["customers"], row["n"]) == (40, 40)
 

@@ -26,7 +26,7 @@ ACTIVITY = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 19, 24, 32)
 RECENCY = (3, 7, 14, 30, 90)  # days since the last purchase, likewise
 STEPS = (2, 3, 5)  # places in the visit, likewise
 TENURES = 3  # in the first journey; known for less than the look-back; for longer
-LEAST = 30  # cases, and moments like them, below which nothing is tested
+LEAST = 30  # cases, moments like them, and purchases after them, below which nothing is tested
 BAD_FEELING = "bad_feeling"
 
 
@@ -83,18 +83,24 @@ def one_bad_experience(log: Log, touchpoints: Iterable[str] = ()) -> pd.DataFram
         ``n`` cases, ``matched_share`` of them with a counterpart, ``gone_share`` (bought nothing
         within the churn horizon), ``otherwise_share`` (what it would be less the difference),
         ``difference`` with ``difference_lower``, ``difference_upper``, ``q_value`` and ``verdict``:
-        ``found``, ``none`` or ``untested`` (fewer than 30 cases or moments like them).
+        ``found``, ``none`` or ``untested`` (fewer than 30 cases, moments like them, or purchases
+        after these).
 
     Raises
     ------
     Unanswerable
-        If no customer who had bought had such an experience.
+        If no customer who had bought had such an experience, or none could be tested.
     """
     events = moments(log)
     cases = {BAD_FEELING: (events.sentiment < 0, events.sentiment.notnull())}
     cases |= {name: (events.touchpoint == name, None) for name in touchpoints}
     parts = [to_come(events, log, name, *case) for name, case in cases.items()]
-    return compare(parts, "no customer who had bought before is seen to have a bad experience")
+    table = compare(parts, "no customer who had bought before is seen to have a bad experience")
+    if (table["verdict"] == "untested").all():
+        raise Unanswerable(
+            f"each bad experience has fewer than {LEAST} cases, like moments or purchases after"
+        )
+    return table
 
 
 def won_back(log: Log, experiences: Iterable[str], days: float = 7) -> pd.DataFrame:
@@ -217,7 +223,7 @@ def compare(parts: list[ir.Table], lacking: str) -> pd.DataFrame:
     table["n"] = total[:, 0].astype(int)
     table["matched_share"] = sizes[0] / np.maximum(total[:, 0], 1)
     table["gone_share"] = 1 - total[:, 1] / np.maximum(total[:, 0], 1)
-    enough = sizes[:2].min(axis=0) >= LEAST
+    enough = sizes.min(axis=0) >= LEAST
     less = Difference(-found.effect, -found.upper, -found.lower, found.p_value)
     put(table, "difference", less)
     table["otherwise_share"] = table["gone_share"] - table["difference"]
@@ -239,8 +245,9 @@ def _among_like_moments(cases: np.ndarray, every: np.ndarray) -> tuple[Differenc
 
     Returns
     -------
-    Difference, ndarray of int, shape (2, T)
-        The difference; and how many cases, and moments without, had a counterpart.
+    Difference, ndarray of int, shape (3, T)
+        The difference; and how many cases, and moments without, had a counterpart, and after how
+        many of both a purchase followed.
 
     Notes
     -----
@@ -257,7 +264,8 @@ def _among_like_moments(cases: np.ndarray, every: np.ndarray) -> tuple[Differenc
     apart = cases - share[..., None] * every
     sums = ((apart - mean * apart[..., :1]) * both[..., None]).sum(axis=2)
     found = ratio_test(sums[..., 1], sums[..., 2])
-    sizes = np.array([(part * both).sum(axis=-1) for part in (met, size - met)]).astype(int)
+    parts = (met, size - met, every[..., 1].sum(axis=0))
+    sizes = np.array([(part * both).sum(axis=-1) for part in parts]).astype(int)
     tells = met * (1 - share) * both
     with np.errstate(divide="ignore", invalid="ignore"):
         less = tells * (1 - 1 / np.maximum(size, 1))

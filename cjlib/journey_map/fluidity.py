@@ -126,8 +126,8 @@ def _sums(steps: ir.Table, names: list[str]) -> pd.DataFrame:
         **{name: steps[name].sum() for name in (*SUMS, "rough")},
     )
     counts = counted.to_pandas()
-    pairs = counts[[name for name in names if name.endswith("touchpoint")]]
-    if counts.empty or (len(names) == 4 and len(np.unique(pairs)) == 1):
+    points = counts[[name for name in names if name.endswith("touchpoint")]]
+    if counts.empty or (points.size and len(np.unique(points)) == 1):
         raise Unanswerable("no journey leads from one touchpoint or stage to another")
     counts["row"] = counts.groupby(names).ngroup()
     table = counts.drop_duplicates("row").set_index("row").sort_index()[names]

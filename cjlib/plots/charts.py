@@ -74,7 +74,7 @@ def interval_bars(
         If the table has no rows.
     """
     if table.empty:
-        raise Unanswerable("there is nothing of it to be drawn")
+        raise Unanswerable("there is nothing to draw")
     ax = new_axes(ax, 1.2 + 0.3 * len(table))
     own = f"{value}_lower" in table
     lower, upper = lower or (f"{value}_" * own + "lower"), upper or (f"{value}_" * own + "upper")
