@@ -5,14 +5,19 @@ import shutil
 from collections import Counter
 
 import ibis
+import numpy as np
 import pandas as pd
 import pytest
 
 from cjlib import journeys
 from cjlib.dataset import connect, load_dataset
+from cjlib.journey_map import fluidity
+from cjlib.journey_map.experiences import moments, to_come
+from cjlib.journey_map.feedback import _terms, _texts
 from cjlib.reading import events
 from cjlib.reading.sources import read_source
 from tests.conftest import ROOT
+from tests.test_journey_map import POINTS, make_log
 
 pytestmark = [
     pytest.mark.spark,
@@ -99,3 +104,31 @@ def test_spark_counts_what_duckdb_counts(spark, demo):
     for part in ("quality", "ends", "transitions", "runs", "quarantine"):
         assert found[part] == expected[part], part
     pd.testing.assert_frame_equal(found["events"], expected["events"], check_dtype=False)
+
+
+def test_spark_follows_customers_as_duckdb_does(spark, tmp_path):
+    rng = np.random.default_rng(1)
+    names = list(POINTS)
+    rows = [
+        (customer, 4 * number + rng.integers(1, 9) / 8, str(rng.choice(names)))
+        for customer in range(40)
+        for number in range(15)
+    ]
+    log = make_log(rows, touchpoints=POINTS, sentiment=rng.choice([-0.5, 0.5], len(rows)))
+    words = ["Não recebi 2 vezes, Ana!", "it's 'fine' a@b.com ok", "Ana disse: ótimo"]
+    written = log.events.to_pandas().assign(feedback=rng.choice(words, len(rows)))
+    written.to_parquet(tmp_path / "events.parquet", coerce_timestamps="us")
+    log.has = lambda column: True
+    found = []
+    for con in (connect(load_dataset("demo")), spark):
+        log.events = con.read_parquet(str(tmp_path / "events.parquet"))
+        terms = _terms(_texts(log, "")).group_by("term", "words", "side", "name")
+        moved = fluidity(log)
+        events = moments(log)
+        bad = to_come(events, log, "error", events.touchpoint == "error")
+        bad = con.execute(bad.select("line", "kind", "case", "bought", "exposed"))
+        found.append([con.execute(terms.agg(n=lambda t: t.count())), moved, bad])
+    for expected, table in zip(*found, strict=True):
+        by = list(expected.select_dtypes(exclude="float").columns)
+        expected, table = (one.sort_values(by, ignore_index=True) for one in (expected, table))
+        pd.testing.assert_frame_equal(table, expected, check_dtype=False)
