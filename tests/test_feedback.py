@@ -138,3 +138,24 @@ def test_on_another_scale_there_is_no_net_promoter_score(log_of):
 def test_too_few_on_one_side_say_nothing(log_of):
     with pytest.raises(Unanswerable):
         feedback_words(log_of([(f"c{n}", 5, "bom") for n in range(60)]))
+
+
+@pytest.mark.parametrize("texts", [True, False], ids=["with texts", "a copy without"])
+def test_the_marketplaces_reviews_are_read_with_their_texts_where_there_are_any(tmp_path, texts):
+    days = "2018-01-01 10:00:00,2018-01-02 10:00:00,2018-01-03 10:00:00,2018-01-20 10:00:00"
+    tables = {
+        "orders": "order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at,"
+        "order_delivered_carrier_date,order_delivered_customer_date,order_estimated_delivery_date"
+        f"\no1,k1,delivered,{days},2018-01-10 00:00:00",
+        "customers": "customer_id,customer_unique_id\nk1,u1",
+        "order_payments": "order_id,payment_type,payment_value\no1,boleto,10.00",
+        "order_reviews": "order_id,review_score,review_answer_timestamp"
+        + ",review_comment_title,review_comment_message" * texts
+        + "\no1,1,2018-01-21 10:00:00"
+        + ",Atrasado,não chegou a tempo" * texts,
+    }
+    for name, text in tables.items():
+        (tmp_path / f"olist_{name}_dataset.csv").write_text(text + "\n", encoding="utf-8")
+    events = open_log("olist", str(tmp_path)).events.to_pandas()
+    said = events.set_index("touchpoint")["feedback"].dropna()
+    assert said.to_dict() == ({"review": "Atrasado. não chegou a tempo"} if texts else {})
