@@ -16,6 +16,7 @@ POINTS = {
     "good": ("post_sale", "company"),
     "bad": ("post_sale", "company"),
     "solved": ("post_sale", "company"),
+    "asked": ("post_sale", "customer"),
 }
 
 
@@ -44,6 +45,8 @@ def world(rng, customers, effect=0.0, heavy=0.0, solved=0.0):
                 bad = rng.random() < 0.15
                 rows.append((customer, day + 1 + number / 10, "bad" if bad else "good"))
                 hurt |= bad
+            if hurt:  # they ask, and are answered or not
+                rows.append((customer, day + 1.5, "asked"))
             if hurt and rng.random() < 0.5:
                 rows.append((customer, day + 2, "solved"))
                 hurt = rng.random() >= solved
@@ -116,6 +119,20 @@ def test_nothing_is_found_though_heavy_users_meet_everything_more_often():
     row = one_bad_experience(log, ["bad"]).set_index("experience").loc["bad"]
     assert row["verdict"] == "none"
     assert row["difference_lower"] < 0 < row["difference_upper"]
+
+
+def test_who_is_silent_after_it_is_no_measure_of_who_was_answered():
+    rng, rows = np.random.default_rng(4), []
+    for customer in range(600):
+        leaves = customer % 2  # at once, whatever is done
+        rows += [(customer, 0, "order"), (customer, 1, "bad")]
+        if not leaves:
+            rows.append((customer, 2, "asked"))
+            rows += [(customer, 3, "solved")] * (rng.random() < 0.5)
+            rows += [(customer, 20, "order")] * (rng.random() < 0.6)
+    back = won_back(log_of(rows, resolving=["solved"]), ["bad"])
+    assert back["verdict"].item() == "none"
+    assert back["difference_lower"].item() < 0 < back["difference_upper"].item()
 
 
 def test_a_next_feeling_above_zero_resolves_where_no_touchpoint_is_named():

@@ -114,8 +114,8 @@ def won_back(log: Log, experiences: Iterable[str], days: float = 7) -> pd.DataFr
     days : float
         In which it must be made good: by a touchpoint whose ``purpose`` is ``resolution`` in the
         dataset file or, where none is, by a next feeling above 0. The clock starts after them, for
-        both sides, and who bought within them is on neither: whoever left at once cannot have been
-        answered late.
+        both sides, and who bought within them is on neither; nor is who was not met again within
+        them (or told no feeling): whoever left at once cannot have been answered late.
 
     Returns
     -------
@@ -143,11 +143,14 @@ def won_back(log: Log, experiences: Iterable[str], days: float = 7) -> pd.DataFr
         better=good.ifelse(events.at, ibis.null("int64")).min().over(onward),
     )
     wait = int(days * DAY)
+    soon = ibis.window(range=(1, wait), group_by="customer_id", order_by=events.at)
+    met = as_int(~good if resolving else told).sum().over(soon) > 0
     resolved = (events.better == events.answer) & (events.better <= events["at"] + wait)
     parts = []
     for name in experiences:
         bad = events.sentiment < 0 if name == BAD_FEELING else events.touchpoint == name
-        at_risk = to_come(events.mutate(resolved=as_int(resolved)), log, name, bad, bad, wait)
+        among = events.mutate(resolved=as_int(resolved), bad=bad, met=met)
+        at_risk = to_come(among, log, name, among.bad, among.bad & among.met, wait)
         parts.append(at_risk.mutate(case=at_risk.resolved, exposed=at_risk.resolved))
     return compare(parts, "no bad experience of a customer who had bought is seen to be resolved")
 
