@@ -55,7 +55,7 @@ def transitions(
     Unanswerable
         Where no visit is old enough to know what followed it.
     """
-    events, visits = log.events, _without_idle(log.visits) if purchases else log.visits
+    events, visits = log.events, without_idle(log.visits) if purchases else log.visits
     by = ["bucket", "period", "stratum"] if by_month else ["bucket"]
     if by_month:
         strata = standing(log).cache()
@@ -203,7 +203,7 @@ def _silent(visits: ir.Table) -> ir.Table:
     return visits.mutate(next_stage=bought.ifelse(LOST, visits.next_stage))
 
 
-def _without_idle(visits: ir.Table) -> ir.Table:
+def without_idle(visits: ir.Table) -> ir.Table:
     """Make visits of a purchase stage in which nothing was bought a state of their own.
 
     An approval or an invoice is in the purchase stage too; a customer who comes back to it has not
