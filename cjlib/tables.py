@@ -61,6 +61,11 @@ TABLES = {
         *["rank", "stage", "touchpoint", "segment", "change", "extra_purchases", "extra_value"],
         *["lower", "upper", "customers_for_test"],
     ],
+    "initiative_assignments": ["customer_id", "initiative", "arm", "since"],
+    "next_actions": [
+        *["customer_id", "stage", "next_stage", "probability", "churn_probability", "segment"],
+        *["action", "reason", "until"],
+    ],
     "changes": [
         *["measure", "segment", "item", "before", "after", "effect", "p_value", "q_value"],
         *["verdict"],

@@ -30,6 +30,7 @@ LAYERS = [
     {"markov"},
     {"segments", "attribution"},
     {"churn"},
+    {"initiatives"},
     {"report"},
     {"runs"},
     {"cli"},

@@ -52,7 +52,7 @@ def code_cells(notebook):
 
 def test_the_collection_is_numbered_without_gaps():
     numbers = [path.stem.split("_")[0] for path in NOTEBOOKS]
-    assert numbers == ["01", "02", "02b", "03", "04", "05"]
+    assert numbers == ["01", "02", "02b", "03", "04", "05", "06"]
 
 
 def test_a_title_that_asks_comes_first_and_what_is_published_and_the_limits_last(notebook):

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from cjlib.initiatives.candidates import concerned
-from cjlib.initiatives.flow import DRAWS, Flow, extra, figures, resampled, shifted
-from cjlib.journeys import LOST
+from cjlib.initiatives.flow import DRAWS, Draws, Flow, extra, figures, resampled, shifted
+from cjlib.journeys import BOUGHT, LOST
 from cjlib.markov.transitions import segments_known_at_first
 from cjlib.uncertainty import bucket_array
 
@@ -79,11 +79,7 @@ def gains(
         effect = share * _drawn(row, seed)
         monthly = draws.others[:, column] / flow.months
         if row["measure"] == LOST:
-            stage, lost = flow.states.index(row["stage"]), flow.states.index(LOST)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                of_all = np.nan_to_num(monthly / draws.visits[:, stage])
-            changed = shifted(draws.matrix, stage, lost, -effect * of_all)
-            more = extra(flow, draws, changed)
+            more = extra(flow, draws, _kept(flow, draws, row["stage"], effect, monthly))
         else:
             more = monthly * effect * draws.bought
         found = figures(more, draws.value)
@@ -93,6 +89,23 @@ def gains(
     table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return table
+
+
+def _kept(
+    flow: Flow, draws: Draws, stage: str, effect: np.ndarray, visits: np.ndarray
+) -> np.ndarray:
+    """Return the chains in which so many visits to a stage end less often, by the effect.
+
+    What keeps customers from falling silent before a purchase keeps them, in the same proportion,
+    where the journey holds an earlier one, too.
+    """
+    place = flow.states.index(stage)
+    changed, row = draws.matrix, draws.matrix[:, place]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        less = effect * visits / draws.visits[:, place] / row[:, flow.states.index(LOST)]
+    for target in np.flatnonzero(np.isin(flow.states, [LOST, BOUGHT])):
+        changed = shifted(changed, place, target, -np.nan_to_num(less) * row[:, target])
+    return changed
 
 
 def _shrunk(row: pd.Series) -> tuple[float, float]:
