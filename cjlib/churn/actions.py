@@ -105,7 +105,7 @@ def action_list(
     return table.iloc[order].reset_index(drop=True)
 
 
-def held_out(customers: pd.Series, share: float, seed: int) -> np.ndarray:
+def held_out(customers: pd.Series, share: float, seed: int | str) -> np.ndarray:
     """Return who is held out, the same customers from run to run, array of bool.
 
     A customer's draw is a hash of the seed and the id, so it needs no memory and no order.

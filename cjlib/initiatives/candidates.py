@@ -30,6 +30,7 @@ COLUMNS = [
 ]
 ALL, COMPANY = "all", "company"
 RELIEVE, STRENGTHEN, REACH, LEVEL_UP, KEEP = "relieve", "strengthen", "reach", "level up", "keep"
+LEAVING = "those about to leave"
 SAME, OTHERS, ASSUMED = "same customers", "other customers", "assumed"
 ALIKE = 0.1
 """Share of an effect within which two are the two sides of one: an event that comes late or not."""
@@ -48,9 +49,10 @@ def gathered(*tables: pd.DataFrame) -> pd.DataFrame:
     if not found:
         raise Unanswerable("nothing that the other pages look for was confirmed in this log")
     table = pd.concat(found, ignore_index=True)
-    where = table["touchpoint"].mask(table["touchpoint"] == "", table["stage"])
-    where += (" of " + table["segment"]).where(table["segment"] != ALL, "")
-    table.insert(0, "initiative", table["change"] + " " + where)
+    named = table[["change", "touchpoint", "stage", "segment"]].copy()
+    named["stage"] = named["stage"].where(named["touchpoint"] == "", "")
+    named["segment"] = named["segment"].where(named["segment"] != ALL, "")
+    table.insert(0, "initiative", named.agg(lambda words: " ".join(filter(None, words)), axis=1))
     return table.drop_duplicates("initiative")
 
 
@@ -188,7 +190,7 @@ def leaving(samples, actions: pd.DataFrame, acceptance: float) -> pd.DataFrame:
     bought = float((kept * orders.reindex(listed["customer_id"]).to_numpy()).sum())
     value = float((kept * listed["expected_value"]).sum()) if samples.words.value else np.nan
     effect = acceptance * churn.mean()
-    row = dict(zip(COLUMNS, (KEEP, "", "leaving", ALL, "churned", ASSUMED), strict=False))
+    row = dict(zip(COLUMNS, (KEEP, "", "", LEAVING, "churned", ASSUMED), strict=False))
     row |= {"rate": churn.mean(), "effect": effect}
     row |= {"effect_lower": 0.0, "effect_upper": HALF_MORE * effect}
     row |= {"extra_purchases": bought, "lower": 0.0, "upper": HALF_MORE * bought}

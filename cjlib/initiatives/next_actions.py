@@ -1,6 +1,5 @@
 """The next action for each customer: what to do and why, from what is known of that one alone."""
 
-import ibis
 import numpy as np
 import pandas as pd
 
@@ -26,7 +25,7 @@ def next_actions(
     In this order: whoever is in the control arm of the test of what would be done is left alone;
     what went wrong in the present journey, at a touchpoint that an initiative would relieve, is
     made good; who is under way to a purchase and likeliest lost is helped along; who is on the list
-    of those about to leave is won back; all others are left alone, for they are on their way.
+    of those about to leave is won back; all others are left alone: they are on the way, or have bought lately.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def next_actions(
         The published table ``next_actions``: customer_id, stage, next_stage, probability (NaN for
         customers not under way), churn_probability, segment, action (``make good``, ``help along``,
         ``win back`` or ``leave alone``), reason (``met {touchpoint}``, ``likely lost``, ``likely to
-        leave``, ``in a control group`` or ``on the way``), until (the end of the silence that ends
+        leave``, ``in a control group``, ``on the way`` or ``bought lately``), until (the end of the silence that ends
         the journey, or of the churn horizon), by customer.
     """
     nexts = _or_empty(nexts, ["customer_id", "stage", "next_stage", "probability", "silent_days"])
@@ -72,11 +71,8 @@ def next_actions(
     lost = before & (table["next_stage"] == LOST)
     leaving = table["group"].isin([CONTACT, HOLD_OUT]) & ~before
     plan = np.select([met.notna(), lost, leaving], [MAKE_GOOD, HELP, WIN_BACK], LEAVE)
-    why = np.select(
-        [met.notna(), lost, leaving],
-        ["met " + met.fillna("").astype(str), "likely lost", "likely to leave"],
-        "on the way",
-    )
+    reasons = ["met " + met.fillna("").astype(str), "likely lost", "likely to leave", "on the way"]
+    why = np.select([met.notna(), lost, leaving, before], reasons, "bought lately")
     controls = arms[arms["arm"] == CONTROL]
     controls = pd.MultiIndex.from_frame(controls[["customer_id", "initiative"]])
     tested = relieved.drop_duplicates("touchpoint").set_index("touchpoint")["initiative"]
@@ -88,7 +84,7 @@ def next_actions(
     inactivity, horizon = log.dataset.journey.inactivity, log.dataset.churn.horizon
     silence = pd.to_timedelta(table["silent_days"].astype(float), unit="D")
     ends = log.as_of - silence + inactivity
-    after = np.isin(table["action"], [WIN_BACK]) | ends.isna()
+    after = (table["action"] == WIN_BACK) | ends.isna()
     table["until"] = ends.mask(after, log.as_of + horizon).dt.floor("D")
     columns = ["customer_id", "stage", "next_stage", "probability", "churn_probability"]
     table = table[[*columns, "segment", "action", "reason", "until"]]
@@ -106,6 +102,6 @@ def _bad_experiences(log, touchpoints: list[str]) -> pd.Series:
     events = log.events.filter(log.events.touchpoint.isin(touchpoints or [""]))
     events = events.semi_join(under_way, ["customer_id", "journey"])
     last = events.group_by("customer_id").agg(
-        touchpoint=events.touchpoint.argmax(events.timestamp.cast(ibis.dtype("timestamp")))
+        touchpoint=events.touchpoint.argmax(events.timestamp)
     )
     return last.to_pandas().set_index("customer_id")["touchpoint"]

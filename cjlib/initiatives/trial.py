@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from cjlib.churn.actions import held_out
+from cjlib.churn.actions import CONTACT, HOLD_OUT, held_out
+from cjlib.initiatives.candidates import KEEP
 from cjlib.initiatives.flow import MONTH
 
 ACT, CONTROL = "act", "control"
@@ -45,7 +46,9 @@ def sample_size(before, after, *, control: float = 0.5, power: float = 0.8, leve
     return np.where(np.isfinite(size), size, np.nan)
 
 
-def with_trials(initiatives: pd.DataFrame, *, control: float = 0.5) -> pd.DataFrame:
+def with_trials(
+    initiatives: pd.DataFrame, *, control: float = 0.5, hold_out: float = 0.1
+) -> pd.DataFrame:
     """Add what the test of each initiative takes.
 
     Parameters
@@ -54,6 +57,8 @@ def with_trials(initiatives: pd.DataFrame, *, control: float = 0.5) -> pd.DataFr
         Of `cjlib.initiatives.gains`.
     control : float
         Share of the customers left alone.
+    hold_out : float
+        The same of the list of those about to leave.
 
     Returns
     -------
@@ -64,29 +69,39 @@ def with_trials(initiatives: pd.DataFrame, *, control: float = 0.5) -> pd.DataFr
     """
     table = initiatives.copy()
     better = np.where(table["measure"] == "bought", 1, -1)
+    alone = np.where(table["change"] == KEEP, hold_out, control)
     weekly = table["customers"] * WEEK / MONTH
     for name, part in (("test", 1.0), ("half", 0.5)):
         after = (table["rate"] + better * part * table["expected"]).clip(0, 1)
         if name == "test":
             table["rate_after"] = after
-        table[f"customers_for_{name}"] = sample_size(table["rate"], after, control=control)
+        table[f"customers_for_{name}"] = sample_size(table["rate"], after, control=alone)
         table[f"weeks_for_{name}"] = table[f"customers_for_{name}"] / weekly
     return table
 
 
 def assignments(
-    log, initiatives: pd.DataFrame, *, most: int = 3, control: float = 0.5, seed: int = 0
+    log,
+    initiatives: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    most: int = 3,
+    control: float = 0.5,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Divide the customers of the last horizon into arms, for each of the first initiatives.
 
     The arm is a hash of initiative and customer: the same from run to run, of one initiative
-    unlike that of another, and that of a customer who comes later is known before.
+    unlike that of another, and that of a customer who comes later is known before. Of those about
+    to leave the list has been divided already.
 
     Parameters
     ----------
     log : Log
     initiatives : DataFrame
         In their order.
+    scores : DataFrame
+        Of `cjlib.churn.action_list`; not needed where nobody is to be kept.
     most : int
     control : float
         Share of the customers left alone.
@@ -102,15 +117,13 @@ def assignments(
     lately = log.journeys.ended > ibis.timestamp(str(log.as_of - log.dataset.churn.horizon))
     customers = log.journeys.filter(lately).select("customer_id").distinct()
     ids = customers.order_by("customer_id").to_pandas()["customer_id"]
-    parts = [
-        pd.DataFrame(
-            {
-                "customer_id": ids,
-                "initiative": name,
-                "arm": np.where(held_out(ids, control, f"{seed}:{name}"), CONTROL, ACT),
-                "since": log.as_of,
-            }
-        )
-        for name in initiatives["initiative"].head(most)
-    ]
-    return pd.concat(parts, ignore_index=True)
+    parts = []
+    for change, name in initiatives[["change", "initiative"]].head(most).to_numpy():
+        arms = pd.DataFrame({"customer_id": ids})
+        if change == KEEP:
+            arms = scores.loc[scores["group"].isin([CONTACT, HOLD_OUT]), ["customer_id", "group"]]
+            alone = arms.pop("group") == HOLD_OUT
+        else:
+            alone = held_out(ids, control, f"{seed}:{name}")
+        parts.append(arms.assign(initiative=name, arm=np.where(alone, CONTROL, ACT)))
+    return pd.concat(parts, ignore_index=True).assign(since=log.as_of)
