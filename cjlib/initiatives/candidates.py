@@ -214,7 +214,7 @@ def concerned(log, row: pd.Series, since: pd.Timestamp, groups: ibis.Table | Non
     visits = log.visits.filter(log.visits.stage == row["stage"])
     visits = visits.filter(visits.started > ibis.timestamp(str(since)))
     keys, events = ["customer_id", "journey", "visit"], log.events
-    if row["segment"] != ALL:
+    if row["change"] == LEVEL_UP:
         visits = visits.semi_join(groups.filter(groups.segment == row["segment"]), "customer_id")
     if row["change"] == REACH:
         return visits.anti_join(events.filter(events.initiator == COMPANY), keys)

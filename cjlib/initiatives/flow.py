@@ -19,7 +19,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from cjlib.errors import ParameterError
+from cjlib.errors import ParameterError, Unanswerable
 from cjlib.journeys import DAY, purchase_days
 from cjlib.markov.absorption import solve_walk
 from cjlib.markov.transitions import transitions, without_idle
@@ -41,6 +41,8 @@ class Flow:
         Stages (and, of a purchase stage, its visits without a purchase), how journeys end, gone.
     buying : ndarray of bool, shape (S,)
         Which of them are purchases.
+    ends : ndarray of bool, shape (S,)
+        Which are no stages.
     buckets : ndarray of int, shape (B,)
     moves : ndarray, shape (B, S, S)
         Moves seen; from an end to the first stage of the next journey, or to ``gone``.
@@ -60,6 +62,7 @@ class Flow:
 
     states: list[str]
     buying: np.ndarray
+    ends: np.ndarray
     buckets: np.ndarray
     moves: np.ndarray
     within: np.ndarray
@@ -78,7 +81,7 @@ class Draws:
     ----------
     matrix : ndarray, shape (R, S, S)
     visits : ndarray, shape (R, S)
-        A month.
+        A month; to the ends of journeys as many as the visits to stages lead to.
     value : ndarray, shape (R,)
         Of a purchase; NaN in a log without values.
     bought : ndarray, shape (R,)
@@ -146,6 +149,7 @@ def customer_flow(log, *, recent_days: float = 90.0) -> Flow:
     return Flow(
         states,
         np.isin(states, log.stages.purchase),
+        ~np.isin(states, own),
         buckets,
         counts[..., 0],
         within,
@@ -202,7 +206,9 @@ def resampled(flow: Flow, others: np.ndarray | None = None, *, seed: int = 0) ->
         value = sales[:, 1] / sales[:, 0]
         bought = again[:, 1] / again[:, 0]
     value = np.where(np.isnan(flow.sales).any(), np.nan, value)
-    return Draws(matrix, visits / flow.months, value, bought, more)
+    led = (visits[:, None] @ matrix)[:, 0]
+    visits = np.where(flow.ends, led, visits) / flow.months
+    return Draws(matrix, visits, value, bought, more)
 
 
 def shifted(matrix: np.ndarray, origin: int, target: int, change: np.ndarray) -> np.ndarray:
@@ -267,7 +273,9 @@ def what_if(flow: Flow, changes: Sequence[Mapping], *, seed: int = 0) -> pd.Data
     Raises
     ------
     ParameterError
-        Where a state is not known, or a stage was never left.
+        Where a state is not known.
+    Unanswerable
+        Where none was seen to be left.
     """
     draws, places = resampled(flow, seed=seed), {name: i for i, name in enumerate(flow.states)}
     changed, touched = draws.matrix, set()
@@ -277,7 +285,7 @@ def what_if(flow: Flow, changes: Sequence[Mapping], *, seed: int = 0) -> pd.Data
             raise ParameterError(f"what_if: {', '.join(unknown)} is not among {flow.states}")
         origin, target = places[one["from"]], places[one["to"]]
         if not draws.matrix[0, origin].any():
-            raise ParameterError(f"what_if: no visit to {one['from']} was seen to its end")
+            raise Unanswerable(f"nobody was seen to go on from {one['from']}")
         changed = shifted(changed, origin, target, np.full(len(changed), one["change"]))
         touched.add(origin)
     purchases = extra(flow, draws, changed)

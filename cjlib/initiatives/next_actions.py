@@ -66,12 +66,12 @@ def next_actions(
 
     relieved = initiatives[initiatives["change"] == "relieve"]
     bad = _bad_experiences(log, relieved["touchpoint"].tolist())
-    met = table["customer_id"].map(bad)
+    met = table["customer_id"].map(bad).astype(object)
     before = table["stage"].isin(log.stages.before)
     lost = before & (table["next_stage"] == LOST)
     leaving = table["group"].isin([CONTACT, HOLD_OUT]) & ~before
     plan = np.select([met.notna(), lost, leaving], [MAKE_GOOD, HELP, WIN_BACK], LEAVE)
-    reasons = ["met " + met.fillna("").astype(str), "likely lost", "likely to leave", "on the way"]
+    reasons = ["met " + met.fillna(""), "likely lost", "likely to leave", "on the way"]
     why = np.select([met.notna(), lost, leaving, before], reasons, "bought lately")
     controls = arms[arms["arm"] == CONTROL]
     controls = pd.MultiIndex.from_frame(controls[["customer_id", "initiative"]])
