@@ -1,13 +1,13 @@
-"""Initiatives: what is confirmed becomes one, a changed chain says what it brings, lower end first."""
+"""Initiatives: what is confirmed becomes one, and a changed chain says what it brings."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cjlib import initiatives, markov
+from cjlib import initiatives
 from cjlib.answers import Missing
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.initiatives.flow import Flow, ahead, extra, resampled, shifted
+from cjlib.initiatives.changed_chain import Flow, ahead, extra, resampled, shifted
 from cjlib.journey_map import touchpoint_table
 
 STATES = ["look", "buy", "lost", "bought", "gone"]
@@ -122,9 +122,11 @@ def test_what_is_confirmed_becomes_a_candidate_and_nothing_else(touchpoints):
     found = initiatives.hurting(touchpoints).set_index("touchpoint")
     assert set(found.index) == {"payment_error", "delivery_late", "support_request"}
     assert found["measure"].to_dict()["payment_error"] == "lost"
-    assert (found["effect"] > 0).all() and (found["effect_lower"] < found["effect"]).all()
+    assert (found["effect"] > 0).all()
+    assert (found["effect_lower"] < found["effect"]).all()
     nothing = touchpoints.assign(pain_point=False, moment_of_truth=False)
-    assert initiatives.hurting(nothing).empty and initiatives.deciding(nothing).empty
+    assert initiatives.hurting(nothing).empty
+    assert initiatives.deciding(nothing).empty
 
 
 def test_what_hurts_without_a_known_effect_is_named_without_one(touchpoints):
@@ -217,7 +219,8 @@ def test_a_log_without_values_gains_purchases_and_no_money(demo, touchpoints, mo
     flow = initiatives.customer_flow(demo)
     candidates = initiatives.gathered(initiatives.hurting(touchpoints))
     table = initiatives.gains(demo, flow, candidates, {})
-    assert table["extra_purchases"].notna().all() and table["extra_value"].isna().all()
+    assert table["extra_purchases"].notna().all()
+    assert table["extra_value"].isna().all()
 
 
 @pytest.mark.slow

@@ -54,14 +54,17 @@ def test_nobody_in_a_control_arm_is_acted_on_for_what_it_tests(demo, nexts, reli
 def test_what_is_done_follows_from_what_is_known_of_the_customer(demo, nexts, relieved, scores):
     table = initiatives.next_actions(demo, nexts, scores, NONE, relieved, NONE)
     lost = table.query("action == 'help along'")
-    assert (lost["next_stage"] == "lost").all() and lost["stage"].isin(demo.stages.before).all()
+    assert (lost["next_stage"] == "lost").all()
+    assert lost["stage"].isin(demo.stages.before).all()
     back = table.query("action == 'win back'")
     assert not back["stage"].isin(demo.stages.before).any()
     met = demo.events.filter(demo.events.touchpoint == "delivery_late").customer_id.execute()
     late = table.loc[table["reason"] == "met delivery_late", "customer_id"]
-    assert len(late) and set(late) <= set(met)
+    assert len(late)
+    assert set(late) <= set(met)
     quiet = table.query("reason == 'on the way'")
-    assert (quiet["action"] == "leave alone").all() and (quiet["next_stage"] != "lost").all()
+    assert (quiet["action"] == "leave alone").all()
+    assert (quiet["next_stage"] != "lost").all()
 
 
 def test_a_log_that_tells_nothing_of_leaving_still_helps_those_under_way(demo, nexts):
@@ -69,4 +72,5 @@ def test_a_log_that_tells_nothing_of_leaving_still_helps_those_under_way(demo, n
     assert set(table["action"]) == {"help along", "leave alone"}
     assert table["churn_probability"].isna().all()
     empty = initiatives.next_actions(demo, NONE, NONE, NONE, NONE, NONE)
-    assert empty.empty and "until" in empty
+    assert empty.empty
+    assert "until" in empty

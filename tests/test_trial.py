@@ -55,8 +55,9 @@ def test_weeks_are_the_customers_over_those_who_come_in_a_week():
 def test_arms_stay_as_they_are_and_differ_between_initiatives(demo):
     named = table("relieve", "strengthen")
     arms = initiatives.assignments(demo, named, None)
-    wide = arms.pivot(index="customer_id", columns="initiative", values="arm")
-    assert len(wide) * 2 == len(arms) and wide.notna().all(axis=None)
+    wide = arms.pivot_table("arm", "customer_id", "initiative", aggfunc="first")
+    assert len(wide) * 2 == len(arms)
+    assert wide.notna().all(axis=None)
     shares = (wide == "act").mean()
     assert shares.between(0.46, 0.54).all()
     assert (wide.iloc[:, 0] == wide.iloc[:, 1]).mean() == pytest.approx(0.5, abs=0.04)

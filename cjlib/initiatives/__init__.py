@@ -8,7 +8,7 @@ from cjlib.initiatives.candidates import (
     leaving,
     unreached,
 )
-from cjlib.initiatives.flow import customer_flow, what_if
+from cjlib.initiatives.changed_chain import customer_flow, what_if
 from cjlib.initiatives.gain import gains
 from cjlib.initiatives.next_actions import next_actions
 from cjlib.initiatives.trial import assignments, sample_size, with_trials

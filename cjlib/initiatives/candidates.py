@@ -18,7 +18,7 @@ import pandas as pd
 from cjlib.answers import Missing
 from cjlib.churn.actions import CONTACT, HOLD_OUT
 from cjlib.errors import Unanswerable
-from cjlib.initiatives.flow import MONTH
+from cjlib.initiatives.changed_chain import MONTH
 from cjlib.journey_map.touchpoints import NOTABLE, touchpoint_table
 from cjlib.journeys import LOST
 from cjlib.markov.markov_tests import moved_cells

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.initiatives.candidates import concerned
-from cjlib.initiatives.flow import DRAWS, Draws, Flow, extra, figures, resampled, shifted
+from cjlib.initiatives.changed_chain import DRAWS, Draws, Flow, extra, figures, resampled, shifted
 from cjlib.journeys import BOUGHT, LOST
 from cjlib.markov.transitions import segments_known_at_first
 from cjlib.uncertainty import bucket_array

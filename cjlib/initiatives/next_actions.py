@@ -5,6 +5,7 @@ import pandas as pd
 
 from cjlib.answers import Missing
 from cjlib.churn.actions import CONTACT, HOLD_OUT
+from cjlib.initiatives.candidates import RELIEVE
 from cjlib.initiatives.trial import CONTROL
 from cjlib.journeys import LOST
 
@@ -25,7 +26,8 @@ def next_actions(
     In this order: whoever is in the control arm of the test of what would be done is left alone;
     what went wrong in the present journey, at a touchpoint that an initiative would relieve, is
     made good; who is under way to a purchase and likeliest lost is helped along; who is on the list
-    of those about to leave is won back; all others are left alone: they are on the way, or have bought lately.
+    of those about to leave is won back; all others are left alone: they are on the way, or have
+    bought lately.
 
     Parameters
     ----------
@@ -48,8 +50,8 @@ def next_actions(
         The published table ``next_actions``: customer_id, stage, next_stage, probability (NaN for
         customers not under way), churn_probability, segment, action (``make good``, ``help along``,
         ``win back`` or ``leave alone``), reason (``met {touchpoint}``, ``likely lost``, ``likely to
-        leave``, ``in a control group``, ``on the way`` or ``bought lately``), until (the end of the silence that ends
-        the journey, or of the churn horizon), by customer.
+        leave``, ``in a control group``, ``on the way`` or ``bought lately``), until (the end of the
+        silence that ends the journey, or of the churn horizon), by customer.
     """
     nexts = _or_empty(nexts, ["customer_id", "stage", "next_stage", "probability", "silent_days"])
     scores = _or_empty(scores, SCORES)[SCORES]
@@ -64,7 +66,7 @@ def next_actions(
     known = segments.set_index("customer_id")["rfm_segment"].astype(object)
     table["segment"] = table["customer_id"].map(known)
 
-    relieved = initiatives[initiatives["change"] == "relieve"]
+    relieved = initiatives[initiatives["change"] == RELIEVE]
     bad = _bad_experiences(log, relieved["touchpoint"].tolist())
     met = table["customer_id"].map(bad).astype(object)
     before = table["stage"].isin(log.stages.before)
@@ -75,8 +77,8 @@ def next_actions(
     why = np.select([met.notna(), lost, leaving, before], reasons, "bought lately")
     controls = arms[arms["arm"] == CONTROL]
     controls = pd.MultiIndex.from_frame(controls[["customer_id", "initiative"]])
-    tested = relieved.drop_duplicates("touchpoint").set_index("touchpoint")["initiative"]
-    pairs = pd.MultiIndex.from_arrays([table["customer_id"], met.map(tested).fillna("")])
+    tested = RELIEVE + " " + met.fillna("")
+    pairs = pd.MultiIndex.from_arrays([table["customer_id"], tested])
     apart = pairs.isin(controls) | ((plan == WIN_BACK) & (table["group"] == HOLD_OUT))
     table["action"] = np.where(apart, LEAVE, plan)
     table["reason"] = np.where(apart, "in a control group", why)
@@ -101,7 +103,5 @@ def _bad_experiences(log, touchpoints: list[str]) -> pd.Series:
     under_way = log.journeys.filter(log.journeys.end == "open")
     events = log.events.filter(log.events.touchpoint.isin(touchpoints or [""]))
     events = events.semi_join(under_way, ["customer_id", "journey"])
-    last = events.group_by("customer_id").agg(
-        touchpoint=events.touchpoint.argmax(events.timestamp)
-    )
+    last = events.group_by("customer_id").agg(touchpoint=events.touchpoint.argmax(events.timestamp))
     return last.to_pandas().set_index("customer_id")["touchpoint"]

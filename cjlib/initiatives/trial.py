@@ -1,4 +1,4 @@
-"""The test that would prove an initiative: how many customers, how long, and who is in which arm."""
+"""The test that would prove an initiative: how many customers, how long, who is in which arm."""
 
 import ibis
 import numpy as np
@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from cjlib.churn.actions import CONTACT, HOLD_OUT, held_out
 from cjlib.initiatives.candidates import KEEP
-from cjlib.initiatives.flow import MONTH
+from cjlib.initiatives.changed_chain import MONTH
 
 ACT, CONTROL = "act", "control"
 WEEK = 7.0  # days
@@ -37,9 +37,7 @@ def sample_size(before, after, *, control: float = 0.5, power: float = 0.8, leve
     ratio = control / (1 - control)  # customers left alone for each one acted on
     mean = (after + ratio * before) / (1 + ratio)
     alike = norm.isf(level / 2) * np.sqrt((1 + ratio) * mean * (1 - mean))
-    apart = norm.isf(1 - power) * np.sqrt(
-        ratio * after * (1 - after) + before * (1 - before)
-    )
+    apart = norm.isf(1 - power) * np.sqrt(ratio * after * (1 - after) + before * (1 - before))
     with np.errstate(invalid="ignore", divide="ignore"):
         acted_on = (alike + apart) ** 2 / (ratio * (after - before) ** 2)
         size = np.ceil(acted_on) + np.ceil(ratio * acted_on)

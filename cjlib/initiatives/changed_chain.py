@@ -297,4 +297,6 @@ def figures(purchases: np.ndarray, value: np.ndarray) -> dict[str, float]:
     """Return draws of extra purchases, and of the value of one, as a row of a table."""
     names = ("extra_purchases", "lower", "upper")
     money = ("extra_value", "extra_value_lower", "extra_value_upper")
-    return dict(zip((*names, *money), (*limits(purchases), *limits(purchases * value)), strict=True))
+    return dict(
+        zip((*names, *money), (*limits(purchases), *limits(purchases * value)), strict=True)
+    )
