@@ -9,7 +9,7 @@ from cjlib.initiatives.candidates import (
     unreached,
 )
 from cjlib.initiatives.changed_chain import customer_flow, what_if
-from cjlib.initiatives.gain import gains
+from cjlib.initiatives.gain import gains, sized
 from cjlib.initiatives.next_actions import next_actions
 from cjlib.initiatives.trial import assignments, sample_size, with_trials
 
@@ -24,6 +24,7 @@ __all__ = [
     "leaving",
     "next_actions",
     "sample_size",
+    "sized",
     "unreached",
     "what_if",
     "with_trials",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from cjlib.errors import Unanswerable
 from cjlib.initiatives.candidates import concerned
 from cjlib.initiatives.changed_chain import DRAWS, Draws, Flow, extra, figures, resampled, shifted
 from cjlib.journeys import BOUGHT, LOST
@@ -89,6 +90,20 @@ def gains(
     table = table.sort_values(order, ascending=False, kind="stable", ignore_index=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return table
+
+
+def sized(initiatives: pd.DataFrame) -> pd.DataFrame:
+    """Return the initiatives of which it is known what they would bring.
+
+    Raises
+    ------
+    Unanswerable
+        Where there is none.
+    """
+    known = initiatives.dropna(subset="lower")
+    if known.empty:
+        raise Unanswerable("too few purchases follow what hurts to tell what relieving it brings")
+    return known
 
 
 def _kept(
