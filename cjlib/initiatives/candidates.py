@@ -19,6 +19,7 @@ from cjlib.answers import Missing
 from cjlib.churn.actions import CONTACT, HOLD_OUT
 from cjlib.errors import Unanswerable
 from cjlib.initiatives.changed_chain import MONTH
+from cjlib.journey_map.counts import VISIT, touch_facts
 from cjlib.journey_map.touchpoints import NOTABLE, touchpoint_table
 from cjlib.journeys import LOST
 from cjlib.markov.markov_tests import moved_cells
@@ -56,29 +57,31 @@ def gathered(*tables: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates("initiative")
 
 
-def hurting(touchpoints: pd.DataFrame) -> pd.DataFrame:
+def hurting(log, touchpoints: pd.DataFrame) -> pd.DataFrame:
     """Return what to relieve: pain points, and touchpoints after which fewer buy.
 
     Up to the purchase a pain point's visits would be lost as seldom as those without it. After it,
     and at other touchpoints that decide for the worse, a purchase would follow as often as
-    otherwise; where a touchpoint hurts and what follows is not confirmed, the effect is not known.
+    otherwise; where a touchpoint feels bad and too few purchases follow, the effect is not known.
+    Left out is what most often comes after another one of these in its visit: a sign, such as a
+    request for support after a delivery that was late, whose harm is that of what came before.
 
     Parameters
     ----------
+    log : Log
     touchpoints : DataFrame
         Of `cjlib.journey_map.touchpoint_table`.
     """
     real = touchpoints[~touchpoints["placebo"]]
-    losing = real[real["pain_point"] & (real["pain_test"] == "drop-off")]
     worse = real["moment_of_truth"] & (real["later_purchase"] < 0)
-    hurts = (worse | real["pain_point"]) & ~real.index.isin(losing.index)
-    others = real[hurts].copy()
-    unknown = ["later_purchase", "later_purchase_lower", "later_purchase_upper", "followed_share"]
-    others.loc[~worse[hurts], unknown] = np.nan
+    found = real[worse | real["pain_point"]]
+    found = found[~found["touchpoint"].isin(_signs(log, found["touchpoint"].tolist()))]
+    losing = found["pain_point"] & (found["pain_test"] == "drop-off")
+    rates = found["drop_off_rate"], found["followed_share"]
     return pd.concat(
         [
-            _rows(losing, RELIEVE, LOST, losing["drop_off_rate"], losing, "pain"),
-            _rows(others, RELIEVE, "bought", others["followed_share"], others, "later_purchase"),
+            _rows(found[losing], RELIEVE, LOST, rates[0][losing], "pain"),
+            _rows(found[~losing], RELIEVE, "bought", rates[1][~losing], "later_purchase"),
         ]
     )
 
@@ -103,7 +106,7 @@ def deciding(touchpoints: pd.DataFrame) -> pd.DataFrame:
     ]
     better = better[~np.array(other_side, dtype=bool)]
     rate = better["otherwise_share"]
-    return _rows(better, STRENGTHEN, "bought", rate, better, "later_purchase")
+    return _rows(better, STRENGTHEN, "bought", rate, "later_purchase")
 
 
 def unreached(log) -> pd.DataFrame:
@@ -126,7 +129,7 @@ def unreached(log) -> pd.DataFrame:
     ours = (table["initiator"] == COMPANY) & ~table["placebo"]
     found = table[ours & table["moment_of_truth"] & (table["later_purchase"] > 0)]
     found = found.assign(touchpoint="")
-    return _rows(found, REACH, "bought", found["otherwise_share"], found, "later_purchase")
+    return _rows(found, REACH, "bought", found["otherwise_share"], "later_purchase")
 
 
 def below_best(moves: pd.DataFrame, before: list[str]) -> pd.DataFrame:
@@ -213,22 +216,35 @@ def concerned(log, row: pd.Series, since: pd.Timestamp, groups: ibis.Table | Non
     """
     visits = log.visits.filter(log.visits.stage == row["stage"])
     visits = visits.filter(visits.started > ibis.timestamp(str(since)))
-    keys, events = ["customer_id", "journey", "visit"], log.events
+    events = log.events
     if row["change"] == LEVEL_UP:
         visits = visits.semi_join(groups.filter(groups.segment == row["segment"]), "customer_id")
     if row["change"] == REACH:
-        return visits.anti_join(events.filter(events.initiator == COMPANY), keys)
+        return visits.anti_join(events.filter(events.initiator == COMPANY), VISIT)
     met = events.filter(events.touchpoint == row["touchpoint"])
     if row["change"] == STRENGTHEN:
-        return visits.anti_join(met, keys)
-    return visits.semi_join(met, keys) if row["touchpoint"] else visits
+        return visits.anti_join(met, VISIT)
+    return visits.semi_join(met, VISIT) if row["touchpoint"] else visits
+
+
+def _signs(log, touchpoints: list[str]) -> set[str]:
+    """Return which of some touchpoints come after another one of them in most of their visits."""
+    touches = touch_facts(log)
+    met = touches.filter(touches.touchpoint.isin(touchpoints or [""]))
+    earlier = met.select(*VISIT, before="touchpoint", at="step")
+    both = met.join(earlier, VISIT)
+    both = both.filter(both["at"] < both.step)
+    pairs = both.group_by("touchpoint", "before").agg(n=both.count()).to_pandas()
+    visits = met.group_by("touchpoint").agg(all=met.count()).to_pandas()
+    pairs = pairs.merge(visits, on="touchpoint")
+    return set(pairs.loc[pairs["n"] > pairs["all"] / 2, "touchpoint"])
 
 
 def _rows(
-    table: pd.DataFrame, change: str, measure: str, rate: pd.Series, of: pd.DataFrame, name: str
+    table: pd.DataFrame, change: str, measure: str, rate: pd.Series, name: str
 ) -> pd.DataFrame:
     """Return candidates of touchpoints, their effects above zero."""
-    limits = of[[name, f"{name}_lower", f"{name}_upper"]].to_numpy(dtype=float)
+    limits = table[[name, f"{name}_lower", f"{name}_upper"]].to_numpy(dtype=float)
     if change == RELIEVE and measure == "bought":
         limits = -limits[:, [0, 2, 1]]
     rows = table[["stage", "touchpoint", "segment"]].assign(

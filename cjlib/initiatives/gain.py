@@ -73,9 +73,10 @@ def gains(
     visits = np.stack([bucket_array(one, [], "n", buckets=flow.buckets) for one in counts], axis=1)
     draws = resampled(flow, visits, seed=seed)
     for column, (place, row) in enumerate(table.iterrows()):
-        share = causal.get(row["evidence"], 1.0) * reached
+        sized_already = row["measure"] == "churned"
+        share = 1.0 if sized_already else causal.get(row["evidence"], 1.0) * reached
         table.loc[place, "expected"] = _shrunk(row)[0] * share
-        if row["measure"] == "churned":
+        if sized_already:
             continue
         effect = share * _drawn(row, seed)
         monthly = draws.others[:, column] / flow.months

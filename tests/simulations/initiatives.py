@@ -30,7 +30,7 @@ def found(log, segment_by: str = "first_channel", seed: int = 1, **shares) -> pd
     touchpoints, kinds = touchpoint_table(log), []
     moves = markov.transitions(log, segment_by=segment_by)
     for kind in (
-        lambda: initiatives.hurting(touchpoints),
+        lambda: initiatives.hurting(log, touchpoints),
         lambda: initiatives.deciding(touchpoints),
         lambda: initiatives.unreached(log),
         lambda: initiatives.below_best(moves, log.stages.before),
