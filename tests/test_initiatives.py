@@ -213,6 +213,17 @@ def test_gains_go_with_the_share_that_is_causal_and_the_share_reached(gains):
     assert reached["lower"].to_numpy() == pytest.approx(half["lower"].to_numpy())
 
 
+def test_what_is_strengthened_reaches_as_many_visits_again_at_most(demo, touchpoints):
+    rare = touchpoints[touchpoints["touchpoint"] == "product_guide"]
+    limits = {"later_purchase": 0.1, "later_purchase_lower": 0.05, "later_purchase_upper": 0.15}
+    found = initiatives.deciding(rare.assign(moment_of_truth=True, **limits))
+    flow = initiatives.customer_flow(demo)
+    (row,) = initiatives.gains(demo, flow, initiatives.gathered(found), {}).to_dict("records")
+    met = demo.events.filter(demo.events.touchpoint == "product_guide")
+    met = met.filter(met.timestamp > flow.since).count().execute() / flow.months
+    assert row["visits"] == pytest.approx(met, rel=0.2)
+
+
 def test_the_same_input_gives_the_same_gains_and_another_seed_about_the_same(gains):
     pd.testing.assert_frame_equal(gains(seed=1), gains(seed=1))
     other = gains(seed=2)["lower"].to_numpy()

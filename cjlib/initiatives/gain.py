@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.initiatives.candidates import concerned
+from cjlib.initiatives.candidates import REACH, STRENGTHEN, concerned
 from cjlib.initiatives.changed_chain import DRAWS, Draws, Flow, extra, figures, resampled, shifted
 from cjlib.journeys import BOUGHT, LOST
 from cjlib.markov.transitions import segments_known_at_first
@@ -31,8 +31,10 @@ def gains(
     A change of losses is carried through the chain: the stage's row changes by the effect, times
     the share of its visits that are concerned. A change of what is bought afterwards is one of
     customers who would not have bought within the horizon and do: they buy as often in it as those
-    who do today. Flow, chain, shares and value are resampled together by the buckets of customers;
-    effects are drawn beside them from their own intervals.
+    who do today. What is strengthened, or reaches further, reaches as many visits again as it does
+    at present, at most: how it would go at all others, no visit with it tells. Flow, chain, shares
+    and value are resampled together by the buckets of customers; effects are drawn beside them
+    from their own intervals.
 
     Parameters
     ----------
@@ -80,6 +82,10 @@ def gains(
             continue
         effect = share * _drawn(row, seed)
         monthly = draws.others[:, column] / flow.months
+        if row["change"] in (STRENGTHEN, REACH):
+            here = draws.visits[:, flow.states.index(row["stage"])]
+            monthly, today = np.minimum(monthly, here - monthly), monthly
+            table.loc[place, ["visits", "customers"]] *= monthly[0] / today[0]
         if row["measure"] == LOST:
             more = extra(flow, draws, _kept(flow, draws, row["stage"], effect, monthly))
         else:
