@@ -70,14 +70,26 @@ TABLES = {
         *["measure", "segment", "item", "before", "after", "effect", "p_value", "q_value"],
         *["verdict"],
     ],
+    "measures": ["measure", "segment", "of", "item", "stratum", "bucket", "n"],
 }
 """The columns that each published table has at least. BI tools and the next run read them."""
+
+
+FOR_THE_NEXT_RUN = {"measures"}
+"""Tables that nobody reads in a spreadsheet: far too many rows."""
+
+
+def table_files(name: str) -> list[str]:
+    """Return the names of the files that a table is written to."""
+    return [f"{name}.parquet", *[f"{name}.csv"] * (name not in FOR_THE_NEXT_RUN)]
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Write a table as ``folder/name.parquet`` and, for spreadsheets, as ``folder/name.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / f"{name}.parquet", index=False)
+    if name in FOR_THE_NEXT_RUN:
+        return
     neutralise(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
 

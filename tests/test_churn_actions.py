@@ -202,17 +202,9 @@ def earlier():
     )
 
 
-def at(path, earlier):
-    earlier.to_parquet(path)
-    return str(path)
-
-
-def test_an_earlier_list_is_scored_when_its_horizon_has_closed(
-    events, earlier, tmp_path, monkeypatch
-):
+def test_an_earlier_list_is_scored_when_its_horizon_has_closed(events, earlier, monkeypatch):
     log = log_of(events, as_of="2025-09-01")
-    path = at(tmp_path / "scores.parquet", earlier)
-    table, total = earlier_list(path, log, contact="phone_call")
+    table, total = earlier_list(earlier, log, contact="phone_call")
     assert total["observed_churn"].item() == pytest.approx(2 / 3)
     assert total["reached_share"].item() == 0.5
     table = table.set_index("customer_id")
@@ -221,16 +213,11 @@ def test_an_earlier_list_is_scored_when_its_horizon_has_closed(
     monkeypatch.setenv("CJ_ID_KEY", "a secret that is long enough")
     hidden = earlier.assign(customer_id=hash_ids(earlier["customer_id"]))
     log = log_of(events, as_of="2025-09-01", hashed=True)
-    assert len(earlier_list(at(tmp_path / "hidden.parquet", hidden), log)[0]) == 3
+    assert len(earlier_list(hidden, log)[0]) == 3
 
 
-def test_an_open_horizon_or_a_strange_table_is_refused(events, earlier, tmp_path):
-    log, path = log_of(events, as_of="2025-09-01"), tmp_path / "scores.parquet"
-    with pytest.raises(Unanswerable, match="no earlier list"):
-        earlier_list("", log)
-    with pytest.raises(ParameterError, match="2025-07-31"):
-        earlier_list(at(path, earlier), log_of(events, as_of="2025-07-01"))
-    with pytest.raises(ParameterError, match="has no as_of"):
-        earlier_list(at(path, earlier.drop(columns="as_of")), log)
-    with pytest.raises(ParameterError, match="none of its customers"):
-        earlier_list(at(path, earlier.assign(customer_id="?")), log)
+def test_a_list_whose_horizon_is_open_or_of_other_customers_is_not_scored(events, earlier):
+    with pytest.raises(Unanswerable, match="2025-07-31"):
+        earlier_list(earlier, log_of(events, as_of="2025-07-01"))
+    with pytest.raises(Unanswerable, match="none of the customers"):
+        earlier_list(earlier.assign(customer_id="?"), log_of(events, as_of="2025-09-01"))

@@ -18,6 +18,7 @@ from cjlib.segments.cluster_names import (
     read_centers,
 )
 from cjlib.segments.clusters import StableClusters
+from cjlib.tables import write_table
 from tests.segment_logs import log_of_rows
 
 
@@ -127,7 +128,8 @@ class TestEarlierRun:
         assert adjusted_rand_score(members, members.index.str[1:].astype(int) % 2) == 1
         texts = [json.dumps(row.to_dict()) for _, row in clusters.centers.iterrows()]
         earlier = pd.DataFrame({"segment": ["the viewers", "the buyers"], "behaviour": texts})
-        earlier.assign(segmentation="cluster").to_parquet(tmp_path / "segment_profiles.parquet")
+        earlier = earlier.assign(segmentation="cluster")
+        write_table(earlier, tmp_path / "tables", "segment_profiles")
         kept = name_clusters(two_kinds, sample, model, previous=tmp_path)
         assert kept.names == ["the viewers", "the buyers"]
         row = kept.summary().iloc[0]
@@ -136,7 +138,7 @@ class TestEarlierRun:
         assert len(read_centers(tmp_path)) == 2
 
     def test_a_folder_without_tables_is_refused(self, tmp_path):
-        with pytest.raises(ParameterError, match="no segment_profiles"):
+        with pytest.raises(ParameterError, match="no tables/segment_profiles"):
             read_centers(tmp_path)
 
 

@@ -50,9 +50,9 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_the_collection_is_numbered_without_gaps():
+def test_the_collection_is_numbered_in_order():
     numbers = [path.stem.split("_")[0] for path in NOTEBOOKS]
-    assert numbers == ["01", "02", "02b", "03", "04", "05", "06"]
+    assert numbers == ["01", "02", "02b", "03", "04", "05", "06", "07"]
 
 
 def test_a_title_that_asks_comes_first_and_what_is_published_and_the_limits_last(notebook):

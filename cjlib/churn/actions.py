@@ -235,14 +235,16 @@ def at_risk(
 # -- an earlier list ------------------------------------------------------------------------------
 
 
-def earlier_list(path: str, log, *, contact: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+def earlier_list(
+    earlier: pd.DataFrame, log, *, contact: str = ""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return an earlier run's scores with what became of the customers, by customer and in all.
 
     Parameters
     ----------
-    path : str
-        A ``churn_scores.parquet`` that this notebook published; its horizon must have closed by the
-        moment of this report.
+    earlier : DataFrame
+        The table ``churn_scores`` of an earlier report; its horizon must have closed by the moment
+        of this one.
     log : Log
     contact : str
         Touchpoint by which the team contacts customers; empty: the log does not show it.
@@ -258,25 +260,15 @@ def earlier_list(path: str, log, *, contact: str = "") -> tuple[pd.DataFrame, pd
     Raises
     ------
     Unanswerable
-        Without a path.
-    ParameterError
-        When a column is missing, no customer is known, or the horizon is still open.
+        When no customer is known, or the horizon is still open.
     """
-    if not path:
-        raise Unanswerable("the parameter `earlier` names no earlier list")
-    earlier, events = pd.read_parquet(path), log.events
-    missing = {"customer_id", "churn_probability", "group", "as_of", "horizon_days"} - set(earlier)
-    if missing:
-        raise ParameterError(
-            f"earlier: the table has no {', '.join(sorted(missing))}; give a churn_scores.parquet "
-            "that this notebook published"
-        )
+    events = log.events
     then = pd.Timestamp(earlier["as_of"].iloc[0])
     horizon = float(earlier["horizon_days"].iloc[0]) * DAY
     if then + horizon > log.as_of:
-        raise ParameterError(
-            f"earlier: its horizon closes on {then + horizon:%Y-%m-%d}, after this report of "
-            f"{log.as_of:%Y-%m-%d}; score it then"
+        closes = then + horizon
+        raise Unanswerable(
+            f"the earlier list's horizon closes on {closes:%Y-%m-%d}, after this report"
         )
     within = (events.timestamp > then) & (events.timestamp <= then + horizon)
     known = events.group_by(["customer_id", "bucket"]).aggregate(
@@ -288,10 +280,7 @@ def earlier_list(path: str, log, *, contact: str = "") -> tuple[pd.DataFrame, pd
         known["customer_id"] = hash_ids(known["customer_id"])
     joined = earlier.merge(known, on="customer_id")
     if joined.empty:
-        raise ParameterError(
-            "earlier: none of its customers is in this log; is it of the same dataset, with the "
-            "same way of keeping ids?"
-        )
+        raise Unanswerable("none of the customers of the earlier list is in this log")
     joined["churned"] = joined["orders_after"].isna()
     listed = joined["group"] == CONTACT
     total = {

@@ -22,7 +22,7 @@ from cjlib.markov.independence import (
     scores_by_bucket,
 )
 from cjlib.markov.markov_tests import ALL
-from cjlib.uncertainty import FEWEST_BUCKETS, FOUND, benjamini_hochberg, bucket_array, ratio
+from cjlib.uncertainty import FEWEST_BUCKETS, FOUND, benjamini_hochberg, bucket_array, ratio_test
 
 FEWEST_EXPECTED = 5
 """Expected moves before and after a boundary below which a cell cannot show a change."""
@@ -145,13 +145,13 @@ def like_with_like(pair: np.ndarray, strata: int = 1) -> dict[str, np.ndarray]:
     dict of arrays, shape (C, J)
         share_before, share_after (probabilities of customers alike: strata weighted by how far they
         overlap, as the harmonic mean of their moves), difference; raw_difference (all customers
-        together); mix_difference (the second less the first: exact); of each lower and upper (95 %,
-        customers being the unit).
+        together); mix_difference (the second less the first: exact); of each lower, upper and p
+        (95 %, customers being the unit).
 
     Notes
     -----
     The weights are those of Mantel and Haenszel (1959), so that the difference is what the test
-    adds up; the limits are those of `cjlib.uncertainty.ratio`.
+    adds up; the limits are those of `cjlib.uncertainty.ratio_test`.
     """
     moves = pair.sum(-1, keepdims=True)
     total, rows = pair.sum(0), moves.sum(0)
@@ -174,8 +174,9 @@ def like_with_like(pair: np.ndarray, strata: int = 1) -> dict[str, np.ndarray]:
     )
     figures = {"share_before": alike[0], "share_after": alike[1]}
     for name, (change, moved) in changes.items():
-        found = ratio(moved[:, 1] - moved[:, 0] + change * held, held)
-        figures |= {name: change, f"{name}_lower": found.lower, f"{name}_upper": found.upper}
+        found = ratio_test(moved[:, 1] - moved[:, 0] + change * held, held)
+        limits = {f"{name}_lower": found.lower, f"{name}_upper": found.upper}
+        figures |= {name: change, **limits, f"{name}_p": found.p_value}
     return figures
 
 

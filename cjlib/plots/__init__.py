@@ -3,6 +3,7 @@
 from types import FunctionType
 
 from cjlib.groups import drawn_from_groups
+from cjlib.plots.changed import difference_bars, figures_over_reports
 from cjlib.plots.charts import heatmap, interval_bars, step_curves
 from cjlib.plots.churn_pictures import (
     calibration_and_gains,
@@ -41,6 +42,8 @@ __all__ = [
     "count_maps",
     "credit_ranges",
     "cut_off_bars",
+    "difference_bars",
+    "figures_over_reports",
     "forecast_panels",
     "heatmap",
     "importance_bars",

@@ -52,6 +52,7 @@ def interval_bars(
     upper: str = "",
     color: str | Sequence[str] = ACCENT,
     title: str = "",
+    longest: int = 30,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one point per row with its interval, rows from top to bottom.
@@ -66,6 +67,8 @@ def interval_bars(
     color : str or sequence of str
         One colour, or one per row.
     title : str
+    longest : int
+        Characters of a label.
     ax : Axes, optional
 
     Raises
@@ -84,7 +87,7 @@ def interval_bars(
     plot = plot.add(so.Range(linewidth=2.4, alpha=0.55), orient="y", legend=False)
     plot = plot.add(so.Dot(pointsize=6), orient="y", legend=False)
     plot.scale(color=dict(zip(rows["row"].astype(str), colors, strict=True))).on(ax).plot()
-    ax.set_yticks(rows["row"], [shortened(text, 30) for text in table[label]])
+    ax.set_yticks(rows["row"], [shortened(text, longest) for text in table[label]])
     ax.set(ylim=(len(table) - 0.5, -0.5), ylabel="", title=title)
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_locator(MaxNLocator(7))

@@ -29,7 +29,7 @@ from cjlib.runs.execution import Outcome
 from cjlib.runs.index_page import index_html
 from cjlib.runs.pages import describe, reason_left_out, to_html
 from cjlib.runs.plan import Plan
-from cjlib.tables import TABLES, write_table
+from cjlib.tables import FOR_THE_NEXT_RUN, TABLES, table_files, write_table
 from cjlib.vocabulary import in_own_words
 
 _NAMED_PACKAGES = [
@@ -72,7 +72,7 @@ def promised_tables(source: str) -> list[str]:
 
 
 def _lacks(folder: Path, table: str) -> list[str]:
-    files = [f"{table}.parquet", f"{table}.csv"]
+    files = table_files(table)
     missing = [f"tables/{file} is missing." for file in files if not (folder / file).is_file()]
     if missing:
         return missing
@@ -186,6 +186,8 @@ def _merge_findings(folder: Path, notebooks: list[str]) -> list[dict]:
 def _tables(folder: Path) -> list[dict]:
     described = []
     for path in sorted(folder.glob("*.parquet")):
+        if path.stem in FOR_THE_NEXT_RUN:
+            continue
         file = pyarrow.parquet.ParquetFile(path)
         columns = file.schema_arrow.names
         described.append({"name": path.stem, "rows": file.metadata.num_rows, "columns": columns})

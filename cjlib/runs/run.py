@@ -7,9 +7,7 @@ reader and no crash ever sees a half of it.
 """
 
 import contextlib
-import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,9 +26,9 @@ from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.index_page import error_html
 from cjlib.runs.plan import Plan, Request, find_project, make_plan
 from cjlib.runs.privacy import check
+from cjlib.shelf import moment, run_ids
 from cjlib.tables import id_key, without_ids, write_table
 
-_RUN_ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{4}")
 _KEPT_FAILURES = 10
 
 
@@ -276,7 +274,7 @@ class ReportFolder:
 
     def runs(self) -> list[str]:
         """Return the ids of the complete runs, oldest first."""
-        return sorted(path.name for path in self.folder.glob("*") if _RUN_ID.fullmatch(path.name))
+        return run_ids(self.folder)
 
     def prune(self, keep: int) -> None:
         """Remove complete runs but the newest `keep` and the one ``latest`` points at."""
@@ -286,11 +284,7 @@ class ReportFolder:
 
     def _moment(self, run_id: str) -> tuple[str, str]:
         """Return what orders runs; one whose manifest is broken comes before all others."""
-        manifest = (self.folder / run_id / "manifest.json").read_bytes()
-        try:
-            return str(json.loads(manifest)["as_of"]), run_id
-        except (ValueError, KeyError, TypeError):
-            return "", run_id
+        return moment(self.folder / run_id), run_id
 
     def _remove(self, path: Path) -> None:
         """Take a folder's name away before its content, so that no half of it is ever seen."""

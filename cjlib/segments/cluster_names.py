@@ -136,7 +136,7 @@ def name_clusters(
         What the clusters were learned from.
     model : StableClusters
     previous : path, optional
-        Folder with the tables of an earlier run: clusters matched to its clusters keep their names.
+        Folder of an earlier report: clusters matched to its clusters keep their names.
     """
     if model.n_clusters_ == 1:
         return BehaviourClusters(model, sample, [ALL], 0)
@@ -258,11 +258,11 @@ def read_centers(folder: str | Path) -> pd.DataFrame:
     ParameterError
         When the folder holds no such table.
     """
-    path = Path(folder) / "segment_profiles.parquet"
+    path = Path(folder) / "tables" / "segment_profiles.parquet"
     if not path.is_file():
         raise ParameterError(
-            f"previous: {folder}: no segment_profiles.parquet there; name the folder `tables` of "
-            "an earlier report, or leave it empty."
+            f"previous: {folder}: no tables/segment_profiles.parquet there; name the folder of an "
+            "earlier report, or leave it empty."
         )
     rows = pd.read_parquet(path)
     rows = rows[(rows["segmentation"] == "cluster") & (rows["segment"] != ALL)]
