@@ -130,7 +130,7 @@ def test_random_halves_of_the_customers_are_the_same(demo_measures):
 
 def test_a_first_report_of_a_short_log_says_so():
     with pytest.raises(Unanswerable, match="this is the first report"):
-        comparison.earlier_measures(open_log("demo"), None, 90, 330)
+        comparison.earlier_measures(open_log("demo"), None, 300, 330)
 
 
 def on_shelf(folder, as_of, **tables):

@@ -6,7 +6,14 @@ from cjlib.comparison.promises import (
     forecast_and_seen,
     initiatives_met,
 )
-from cjlib.comparison.verdicts import THRESHOLDS, as_shares, changes, dirt_before_and_after, tally
+from cjlib.comparison.verdicts import (
+    THRESHOLDS,
+    as_shares,
+    changes,
+    dirt_before_and_after,
+    of_measures,
+    tally,
+)
 from cjlib.comparison.window import earlier_measures, measures, moments
 
 __all__ = [
@@ -21,5 +28,6 @@ __all__ = [
     "initiatives_met",
     "measures",
     "moments",
+    "of_measures",
     "tally",
 ]

@@ -16,7 +16,13 @@ from cjlib.errors import Unanswerable
 from cjlib.log import Log, dirt as dirty_rows
 from cjlib.markov.changes import like_with_like
 from cjlib.shelf import EarlierReport
-from cjlib.uncertainty import FEWEST_BUCKETS, FOUND, benjamini_hochberg, bucket_array
+from cjlib.uncertainty import (
+    FEWEST_BUCKETS,
+    FOUND,
+    benjamini_hochberg,
+    bucket_array,
+    difference_test,
+)
 
 THRESHOLDS = {"share": 0.03, "feeling": 0.1, "fall": 0.8, "dirt": 0.01}
 """Least differences that matter, of shares and mean feelings; the part of a share or number whose
@@ -114,8 +120,14 @@ def _compared(rows: pd.DataFrame, buckets: list[str], least: int) -> pd.DataFram
     alone = (counts.sum(axis=(0, 2)) == 0).any(axis=0)  # who comes makes nothing new, nor takes all
     enough = of.sum(axis=0).min(axis=0) >= LEAST_ALIKE
     table = _alike(counts * enough, of * enough)
-    together = _alike(counts.sum(axis=2, keepdims=True), of.sum(axis=2, keepdims=True))
-    chosen = np.where(alone[:, None], together, table)
+    (had, has), (of_had, of_has) = (part.sum(axis=2).swapaxes(0, 1) for part in (counts, of))
+    test = difference_test(has, of_has, had, of_had)
+    with np.errstate(invalid="ignore"):
+        shares = [
+            part.sum(axis=0) / base.sum(axis=0) for part, base in ((had, of_had), (has, of_has))
+        ]
+    together = [*shares, test.effect, test.lower, test.upper, test.p_value]
+    chosen = np.where(alone[:, None], np.stack(together, axis=1), table)
     table = pd.DataFrame(chosen, cells, table.columns)
     settled = (table["before"] == table["after"]) & table["after"].isin([0, 1])
     table["p_value"] = table["p_value"].where(table["effect"] != 0, 1.0)
@@ -148,6 +160,20 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
     counts.insert(0, "compared", counts.sum(axis=1))
     counts.loc["all"] = counts.sum()
     return counts.rename_axis(columns=None).reset_index()
+
+
+def of_measures(table: pd.DataFrame, *measures: str) -> pd.DataFrame:
+    """Return the changes of some measures.
+
+    Raises
+    ------
+    Unanswerable
+        Where nothing of them could be compared.
+    """
+    rows = table[table["measure"].isin(measures)]
+    if rows.empty:
+        raise Unanswerable("nothing of this kind was met by enough customers to be compared")
+    return rows
 
 
 def as_shares(table: pd.DataFrame, label: Callable[[str], str] = str) -> pd.DataFrame:

@@ -103,7 +103,8 @@ def earlier_measures(
     days : int
         Length of the window.
     days_back : int
-        Without such a report: how many days before this one's moment the same log is measured.
+        Without such a report: how many days before this one's moment the same log is measured, or
+        as many as it reaches back.
 
     Returns
     -------
@@ -113,19 +114,19 @@ def earlier_measures(
     Raises
     ------
     Unanswerable
-        When the log does not reach back so far.
+        When more than half of the two windows would be the same.
     """
     if earlier is not None:
         table = earlier.table("measures")
         if (table["inactivity_days"] * ONE_DAY == log.dataset.journey.inactivity).all():
             return table.assign(source="report")
-    until = log.as_of - pd.Timedelta(days=days_back)
-    begin = until - log.dataset.journey.inactivity - pd.Timedelta(days=days)
     first = log.events.timestamp.min().execute()
-    if begin < first:
+    reached = first + log.dataset.journey.inactivity + pd.Timedelta(days=days)
+    until = max(log.as_of - pd.Timedelta(days=days_back), reached)
+    if log.as_of - until < pd.Timedelta(days=days) / 2:
         raise Unanswerable(
             f"this is the first report, and the log, which begins on {first:%Y-%m-%d}, is too short"
-            f" to be compared with what it was {days_back} days ago"
+            " to be compared with itself"
         )
     return measures(log, days, until).assign(source="log")
 
