@@ -85,7 +85,9 @@ def measures(log: Log, days: int, until: pd.Timestamp | None = None) -> pd.DataF
     ]
     table = pd.concat([part for part in parts if len(part)], ignore_index=True)
     if table.empty or not (table["measure"] == "move").any():
-        raise Unanswerable(f"no visit ended in the {days} days to be compared")
+        raise Unanswerable(
+            f"no visit of a customer seen to begin ended in the {days} days to be compared"
+        )
     table = table[[*CELL, "n"]].sort_values(CELL, ignore_index=True)
     return table.assign(as_of=until, window_days=days, inactivity_days=patience / ONE_DAY)
 
