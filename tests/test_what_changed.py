@@ -21,7 +21,7 @@ BEFORE, AFTER = pd.Timestamp("2025-08-20"), pd.Timestamp("2025-12-31")
 def measured(rows, days=90):
     """Return measures from (of, item, stratum, bucket, n); a missing item is what is divided."""
     table = pd.DataFrame(rows, columns=["of", "item", "stratum", "bucket", "n"])
-    return table.assign(measure="move", segment="all", window_days=days, inactivity_days=21.0)
+    return table.assign(measure="move", segment="all", window_days=days)
 
 
 def drawn(seed, share, *, customers=2_000, visits=3, stratum="0", item="lost", of="decision"):
@@ -141,15 +141,13 @@ def on_shelf(folder, as_of, **tables):
     return EarlierReport(folder, as_of)
 
 
-def test_measures_of_a_report_whose_journeys_end_otherwise_are_not_compared_with(
-    demo_measures, tmp_path
-):
+def test_measures_of_a_report_that_counts_otherwise_are_not_compared_with(demo_measures, tmp_path):
     log = open_log("demo")
     report = on_shelf(tmp_path, BEFORE, measures=demo_measures[BEFORE])
     table = comparison.earlier_measures(log, report, 90, 180)
     assert set(table["source"]) == {"report"}
     assert str(comparison.moments(log, table, report)["day"].item()) == "2025-08-20"
-    other = on_shelf(tmp_path, BEFORE, measures=demo_measures[BEFORE].assign(inactivity_days=9.0))
+    other = on_shelf(tmp_path, BEFORE, measures=demo_measures[BEFORE].assign(definitions="other"))
     assert set(comparison.earlier_measures(log, other, 90, 180)["source"]) == {"log"}
 
 

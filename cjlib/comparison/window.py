@@ -6,6 +6,8 @@ to have led on or not, in every report alike. All is counted by who the customer
 of the journey.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 
 import ibis
@@ -15,7 +17,7 @@ import pandas as pd
 from cjlib.errors import Unanswerable
 from cjlib.journey_map.counts import VISIT
 from cjlib.journeys import DAY, purchase_days
-from cjlib.log import Log
+from cjlib.log import FORM, Log
 from cjlib.markov.standing import JOURNEY
 from cjlib.shelf import EarlierReport
 
@@ -47,7 +49,7 @@ def measures(log: Log, days: int, until: pd.Timestamp | None = None) -> pd.DataF
         measure, segment (``all``, or the channel in which a visit began), of (what is divided: a
         stage, a touchpoint, an attribute), item (missing in rows that count what is divided),
         stratum, bucket (of the customer's id, the same in every report), n (a count, or a sum of
-        feelings); as_of, window_days and inactivity_days.
+        feelings); as_of, window_days and definitions (of what journeys and stages are).
 
         ==========  ===========================================================================
         move        visits of a stage; where they led
@@ -89,7 +91,7 @@ def measures(log: Log, days: int, until: pd.Timestamp | None = None) -> pd.DataF
             f"no visit of a customer seen to begin ended in the {days} days to be compared"
         )
     table = table[[*CELL, "n"]].sort_values(CELL, ignore_index=True)
-    return table.assign(as_of=until, window_days=days, inactivity_days=patience / ONE_DAY)
+    return table.assign(as_of=until, window_days=days, definitions=_definitions(log))
 
 
 def earlier_measures(
@@ -101,7 +103,7 @@ def earlier_measures(
     ----------
     log : Log
     earlier : EarlierReport or None
-        Whose measures to take, where journeys end by the same silence.
+        Whose measures to take, where they count by the same definitions.
     days : int
         Length of the window.
     days_back : int
@@ -120,7 +122,7 @@ def earlier_measures(
     """
     if earlier is not None:
         table = earlier.table("measures")
-        if (table["inactivity_days"] * ONE_DAY == log.dataset.journey.inactivity).all():
+        if "definitions" in table and (table["definitions"] == _definitions(log)).all():
             return table.assign(source="report")
     first = log.events.timestamp.min().execute()
     reached = first + log.dataset.journey.inactivity + pd.Timedelta(days=days)
@@ -140,6 +142,13 @@ def moments(log: Log, then: pd.DataFrame, earlier: EarlierReport | None) -> pd.D
     between = round((log.as_of - until) / ONE_DAY)
     day = earlier.day if source == "report" else until.date()
     return pd.DataFrame([{"source": source, "day": day, "between": f"{between} days"}])
+
+
+def _definitions(log: Log) -> str:
+    """Return what journeys, their ends and the stages are here, as a short name."""
+    journey, horizon = log.dataset.journey.model_dump(mode="json"), log.dataset.churn.horizon
+    parts = json.dumps([FORM, journey, str(horizon), log.stages.names], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 
 def _between(table: ir.Table, time: str, begin: pd.Timestamp, end: pd.Timestamp) -> ir.Table:
