@@ -51,6 +51,7 @@ def cli(project: Path | None) -> None:
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Instead of reports/")
 @click.option("--jobs", default=2, type=click.IntRange(1), help="Notebooks at a time [2].")
+@click.option("--force", is_flag=True, help="Run although nothing has changed since.")
 @click.option("--keep", default=0, type=click.IntRange(0), help="Runs to keep [all].")
 @click.option(
     "--timeout",
@@ -70,7 +71,11 @@ def report(dataset: str, only: str, parameters: tuple[str, ...], **options) -> N
     with watch() as progress:
         published = run(request, progress)
     _say_marks(dataset)
-    if not published.latest:
+    if published.again:
+        click.echo(
+            "Nothing has changed since this report was made (--force makes it anew).", err=True
+        )
+    elif not published.latest:
         why = "holds only some notebooks" if chosen else "is of an earlier moment"
         click.echo(f"`latest` stays where it is: this report {why}.", err=True)
     click.echo(_short(published.index))

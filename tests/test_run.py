@@ -165,6 +165,28 @@ def test_a_notebook_that_breaks_its_promise_is_not_published(project):
 
 
 @pytest.mark.slow
+def test_what_was_made_of_the_same_is_not_made_again(project):
+    add(project, "01_small")
+    first = report(Request("tiny", parameters=("word=a",)))
+    same = report(Request("tiny", parameters=("word=a",)))
+    assert (same.folder, same.latest, same.again) == (first.folder, True, True)
+    log, dataset = project / "data/tiny.csv", project / "data/tiny.yml"
+    others = [
+        lambda: report(Request("tiny", parameters=("word=b",))),
+        lambda: report(Request("tiny", parameters=("word=a",), force=True)),
+    ]
+    runs = [first.folder, *(make().folder for make in others)]
+    dataset.write_text(dataset.read_text().replace("Tiny", "Small"))
+    runs.append(report(Request("tiny", parameters=("word=a",))).folder)
+    log.write_text(log.read_text() + log.read_text().splitlines()[-1] + "\n")
+    runs.append(report(Request("tiny", parameters=("word=a",))).folder)
+    notebook = project / "notebooks/01_small.ipynb"
+    notebook.write_text(notebook.read_text().replace("# ", "# On ", 1))
+    runs.append(report(Request("tiny", parameters=("word=a",))).folder)
+    assert len(set(runs)) == len(runs)
+
+
+@pytest.mark.slow
 def test_what_the_log_cannot_answer_is_published_as_a_table_without_rows(project):
     add(project, "unanswered")
     folder = report(Request("tiny")).folder
@@ -373,7 +395,7 @@ START += "; from cjlib.cli import main; main()"
 
 def start(project, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", START, "report", "tiny", *arguments],
+        [sys.executable, "-c", START, "report", "tiny", "--force", *arguments],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

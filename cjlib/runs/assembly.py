@@ -92,6 +92,7 @@ def complete(
     started: datetime,
     plan: Plan,
     outcomes: list[Outcome],
+    inputs: str,
 ) -> None:
     """Complete a report in its scratch folder, so that only its name is missing.
 
@@ -105,6 +106,8 @@ def complete(
     plan : Plan
     outcomes : list of Outcome
         In the order of the report.
+    inputs : str
+        Of `cjlib.runs.inputs.fingerprint`.
     """
     here = places(log, folder)
     notebooks = {outcome.name: tidy(folder / f"{outcome.name}.ipynb", here) for outcome in outcomes}
@@ -123,7 +126,7 @@ def complete(
         (folder / page.file).write_text(content, encoding="utf-8")
     findings = _merge_findings(folder, list(notebooks))
     tables = _tables(folder / "tables")
-    manifest = _manifest(folder, log, run_id, started, plan, outcomes)
+    manifest = _manifest(folder, log, run_id, started, plan, outcomes) | {"inputs": inputs}
     index = index_html(manifest, findings, pages, tables, log.dataset.currency or "")
     (folder / "index.html").write_text(index, encoding="utf-8")
     for name, content in (("findings", findings), ("manifest", manifest)):
@@ -225,13 +228,14 @@ def _manifest(
             }
             for outcome, values in zip(outcomes, every, strict=True)
         ],
-        "versions": _versions(),
+        "versions": versions(),
         "commit": _commit(),
     }
     return json.loads(nameless(json.dumps(facts), places(log, folder)))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that figures depend on."""
     found = {}
     for package in _NAMED_PACKAGES:
         with suppress(PackageNotFoundError):  # cjlib itself, where it runs from a folder

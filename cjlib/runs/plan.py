@@ -48,6 +48,7 @@ class Request:
     out: Path | None = None
     jobs: int = 2
     keep: int = 0  # complete runs to keep; 0: all
+    force: bool = False  # run also where a report made of the same is there
     timeout: float = 1800.0  # seconds a cell may take
 
 

@@ -7,6 +7,7 @@ reader and no crash ever sees a half of it.
 """
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ from cjlib import errors
 from cjlib.dataset import load_dataset
 from cjlib.errors import CjlibError, ContractError, LockedError, ParameterError
 from cjlib.log import Log, open_log
-from cjlib.runs.assembly import complete, places, verify
+from cjlib.runs.assembly import complete, places, verify, versions
 from cjlib.runs.execution import FAILED, Outcome, Progress, Task, execute
 from cjlib.runs.index_page import error_html
+from cjlib.runs.inputs import fingerprint
 from cjlib.runs.plan import Plan, Request, find_project, make_plan
 from cjlib.runs.privacy import check
-from cjlib.shelf import moment, run_ids
+from cjlib.shelf import earlier_reports, moment, run_ids
 from cjlib.tables import id_key, without_ids, write_table
 
 _KEPT_FAILURES = 10
@@ -46,6 +48,7 @@ class Published:
 
     folder: Path
     latest: bool  # whether `latest` points at it
+    again: bool = False  # whether it was there already, made of the same
 
     @property
     def index(self) -> Path:
@@ -95,6 +98,10 @@ def _run(request: Request, plan: Plan, reports: "ReportFolder", progress: Progre
         raise ContractError(
             f"{error}\nThe quarantined rows and the quality table: {place}"
         ) from None
+    inputs = fingerprint(plan, log, reports.before(log), versions())
+    made = not request.force and reports.made_of(inputs)
+    if made:
+        return Published(reports.folder / made, made == reports.latest(), again=True)
     progress.begin(sum(len(notebook.cells) for notebook in plan.notebooks.values()))
     tasks = [
         Task(
@@ -116,7 +123,7 @@ def _run(request: Request, plan: Plan, reports: "ReportFolder", progress: Progre
         raise _set_aside(failures, log, reports, run_id, scratch)
     complaints.unlink()
     progress.step("making the pages")
-    complete(scratch, log, run_id, started, plan, outcomes)
+    complete(scratch, log, run_id, started, plan, outcomes, inputs)
     progress.step("looking for personal data")
     check(
         scratch,
@@ -275,6 +282,19 @@ class ReportFolder:
     def runs(self) -> list[str]:
         """Return the ids of the complete runs, oldest first."""
         return run_ids(self.folder)
+
+    def before(self, log: Log) -> list[str]:
+        """Return the ids of the reports of earlier moments than the log's."""
+        return [one.folder.name for one in earlier_reports(log, shelf=self.folder)]
+
+    def made_of(self, inputs: str) -> str:
+        """Return the id of a run made of the same, the newest one, or nothing."""
+        for run_id in reversed(self.runs()):
+            with contextlib.suppress(OSError, ValueError):
+                manifest = json.loads((self.folder / run_id / "manifest.json").read_bytes())
+                if manifest.get("inputs") == inputs:
+                    return run_id
+        return ""
 
     def prune(self, keep: int) -> None:
         """Remove complete runs but the newest `keep` and the one ``latest`` points at."""
