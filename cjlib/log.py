@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -125,6 +125,14 @@ class Log:
         if not self.run_in.empty:
             first = first.filter(first["first"] >= ibis.timestamp(self.run_in["begins"].item()))
         return first.select("customer_id")
+
+    def of(self, customers: ir.Table) -> "Log":
+        """Return the same log of some customers alone (``customer_id``)."""
+        part = replace(self)
+        tables = {name: getattr(self, name) for name in ("events", "visits", "journeys")}
+        found = {name: table.semi_join(customers, "customer_id") for name, table in tables.items()}
+        part.__dict__.update(found, run_in=self.run_in)  # the run-in is known by all
+        return part
 
     def _table(self, part: str) -> ir.Table:
         return self.con.read_parquet(literal(self.folder / f"{part}.parquet"), table_name=part)

@@ -11,6 +11,7 @@ import pytest
 
 from cjlib.errors import ContractError
 from cjlib.log import KEPT_PREPARED, open_log
+from cjlib.markov import of_segment
 from tests.conftest import ROOT
 
 DATASET = """
@@ -173,3 +174,15 @@ def test_what_is_in_use_is_never_pruned(shop):
     del used
     open_log(shop, as_of="2024-07-20")
     assert folder not in prepared(shop)
+
+
+@pytest.mark.slow
+def test_the_log_of_a_segment_holds_its_customers_alone():
+    log = open_log("demo")
+    part = of_segment(log, "first_channel", "store")
+    first = log.events.order_by("timestamp", "line").to_pandas().drop_duplicates("customer_id")
+    theirs = set(first.loc[first["channel"] == "store", "customer_id"])
+    for table in (part.events, part.visits, part.journeys):
+        assert set(table.customer_id.to_pandas()) == theirs
+    assert part.run_in.equals(log.run_in)
+    assert 0 < len(theirs) < log.journeys.customer_id.nunique().execute()

@@ -8,7 +8,14 @@ import pytest
 
 from cjlib import journeys
 from cjlib.errors import ParameterError, Unanswerable
-from cjlib.markov import MarkovChain, directions, histories, purchase_or_end, transitions
+from cjlib.markov import (
+    MarkovChain,
+    directions,
+    histories,
+    of_segment,
+    purchase_or_end,
+    transitions,
+)
 from cjlib.markov.transitions import segments_known_at_first
 
 AS_OF = pd.Timestamp("2026-06-28")
@@ -145,6 +152,13 @@ def test_a_log_of_orders_alone_knows_the_next_order_and_the_loss():
     assert chain.transition_matrix_[0] == pytest.approx([1 / 3, 2 / 3])
     with pytest.raises(Unanswerable, match="older than the silence"):
         transitions(small_log([("a", 3, "buy", None)]))
+
+
+def test_a_segment_of_a_log_is_a_log_of_its_customers_alone():
+    log = small_log(LOG)
+    assert of_segment(log, "first_channel", "") is log
+    with pytest.raises(ParameterError, match="segment: no customers"):
+        of_segment(log, "first_stage", "nowhere")
 
 
 def test_moves_by_month_are_those_of_the_month_in_which_the_stage_was_entered():

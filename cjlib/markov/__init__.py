@@ -12,7 +12,7 @@ from cjlib.markov.markov_tests import (
     order_test,
 )
 from cjlib.markov.next_stage import likeliest_next, next_stages
-from cjlib.markov.transitions import directions, histories, transitions
+from cjlib.markov.transitions import directions, histories, of_segment, transitions
 
 __all__ = [
     "MarkovChain",
@@ -30,6 +30,7 @@ __all__ = [
     "moved_cells",
     "moved_since",
     "next_stages",
+    "of_segment",
     "order_test",
     "purchase_or_end",
     "stationarity_test",

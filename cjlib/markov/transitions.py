@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cjlib.errors import ParameterError, Unanswerable
+from cjlib.errors import ParameterError, Unanswerable, did_you_mean
 from cjlib.journeys import BOUGHT, DAY, LOST, ngram_counts, transition_counts
 from cjlib.markov.standing import JOURNEY, standing
 from cjlib.stages import StageModel
@@ -163,6 +163,30 @@ def segments_known_at_first(log, segment_by: str) -> ir.Table | None:
     if not rest:
         return found.filter(large)
     return found.mutate(segment=large.ifelse(found.segment, OTHER))
+
+
+def of_segment(log, segment_by: str, segment: str):
+    """Return the log of the customers of one segment; of everybody where none is named.
+
+    Parameters
+    ----------
+    log : Log
+    segment_by, segment : str
+        As `segments_known_at_first` divides them.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such segment.
+    """
+    if not segment:
+        return log
+    found = segments_known_at_first(log, segment_by)
+    names = [] if found is None else sorted(found.segment.to_pandas().unique())
+    if segment not in names:
+        hint = did_you_mean(segment, names) or f"; there are {', '.join(names) or 'none'}."
+        raise ParameterError(f"segment: no customers have {segment_by} {segment!r}{hint}")
+    return log.of(found.filter(found.segment == segment))
 
 
 def directions(moves: pd.DataFrame, stages: list[str], model: StageModel) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def _card(finding: Mapping, currency: str) -> dict:
         "unit": "" if unit == "share" else unit,
         "limits": (lower, upper) if known else (),
         "bar": interval_bar(*numbers, unit) if known else {},
-        "sentence": finding["sentence"],
+        "sentence": finding["sentence"].removeprefix("- "),
     }
 
 
