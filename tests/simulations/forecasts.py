@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from cjlib.journeys import with_journeys
 from cjlib.markov.forecast import backtest_score, forecast_from, weekly_moves
 from tests.simulations import Simulation
 from tests.simulations.changes import events_of
@@ -19,7 +20,8 @@ def foreseen(years: int, **options):
     def trial(seed: int) -> dict[str, float]:
         world = World(seed, **size | options)
         as_of = BEGIN + pd.Timedelta(days=days)
-        moves = weekly_moves(events_of(world), as_of, pd.Timedelta(days=INACTIVITY))
+        silence = pd.Timedelta(days=INACTIVITY)
+        moves = weekly_moves(with_journeys(events_of(world), silence), as_of, silence)
         made, _ = forecast_from(moves, as_of, STAGES, weeks=WEEKS, at=-WEEKS, seed=seed)
         sums = made.groupby("stage")[["expected", "observed"]].sum()
         middle = sums["expected"] / sums["observed"]
