@@ -1,5 +1,7 @@
 """The stages of the journey: how many pass each, how long they stay, where they go next."""
 
+import ibis
+import ibis.expr.types as ir
 import pandas as pd
 
 from cjlib.journey_map.counts import (
@@ -49,8 +51,8 @@ def stage_table(log: Log) -> pd.DataFrame:
     visits = visit_facts(log)
     dwell = (visits.left.epoch_seconds() - visits.started.epoch_seconds()) / DAY
     days = visits.group_by("stage").agg(
-        median_days=dwell.median(where=visits.settled),
-        median_days_onward=dwell.median(where=visits.settled & ~visits["last"]),
+        median_days=_among(dwell, visits.settled).median(),
+        median_days_onward=_among(dwell, visits.settled & ~visits["last"]).median(),
     )
     counts, felt = (
         bucket_counts(counted, ["stage"], customers["bucket"], {"stage": names})
@@ -69,3 +71,8 @@ def stage_table(log: Log) -> pd.DataFrame:
     put(table, "drop_off_rate", proportion(counts["lost"], counts["closed"]))
     put(table, "ended_rate", proportion(counts["over"], counts["closed"]))
     return table
+
+
+def _among(value: ir.NumericValue, which: ir.BooleanValue) -> ir.NumericValue:
+    """Return a value where a condition holds: Spark's quantiles take no condition of their own."""
+    return which.ifelse(value, ibis.null("float64"))

@@ -44,7 +44,8 @@ def read_attributes(con: BaseBackend, dataset: Dataset) -> ir.Table:
         if path.suffix.lower() == ".parquet":
             table = con.read_parquet(literal(path))
         else:
-            table = con.read_csv(literal(path), all_varchar=True)
+            as_text = {"all_varchar": True} if con.name == "duckdb" else {"header": True}
+            table = con.read_csv(literal(path), **as_text)
         keys = {f"customers.columns.{key}": name for key, name in named.items()}
         check_columns(table.columns, keys, dataset, path)
         table = table.select(
