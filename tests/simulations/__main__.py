@@ -73,7 +73,7 @@ def run(one: Simulation, seeds: int, jobs: int, level: float = 0.025) -> pd.Data
 
 def as_lines(table: pd.DataFrame) -> list[str]:
     """Return the rows of a simulation as a reader sees them."""
-    command = ["git", "describe", "--always", "--dirty"]
+    command = ["git", "describe", "--always"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     lines = []
     for row in table.itertuples():
