@@ -48,6 +48,13 @@ def with_buckets(events: ir.Table) -> ir.Table:
     return events.inner_join(buckets, "customer_id")
 
 
+def first_events(events: ir.Table, keys: Sequence[str]) -> ir.Table:
+    """Return the first event of each customer, journey or visit; equal times are told by line."""
+    in_order = ibis.window(group_by=list(keys), order_by=[events.timestamp, events.line])
+    placed = events.mutate(place=ibis.row_number().over(in_order))
+    return placed.filter(placed.place == 0)
+
+
 def with_journeys(
     events: ir.Table, inactivity: dt.timedelta, *, ends: Sequence[str] = (), cases: bool = False
 ) -> ir.Table:

@@ -128,10 +128,16 @@ class Log:
 
     def of(self, customers: ir.Table) -> "Log":
         """Return the same log of some customers alone (``customer_id``)."""
-        part = replace(self)
         tables = {name: getattr(self, name) for name in ("events", "visits", "journeys")}
-        found = {name: table.semi_join(customers, "customer_id") for name, table in tables.items()}
-        part.__dict__.update(found, run_in=self.run_in)  # the run-in is known by all
+        return self.with_tables(
+            **{name: table.semi_join(customers, "customer_id") for name, table in tables.items()}
+        )
+
+    def with_tables(self, **tables: ir.Table) -> "Log":
+        """Return the same log with other events, visits or journeys; the run-in is known by all."""
+        part = replace(self)
+        # the whole log keeps its files in use for as long as it lives
+        part.__dict__.update(tables, run_in=self.run_in, whole=self)
         return part
 
     def _table(self, part: str) -> ir.Table:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from cjlib.churn.cut_offs import labels
 from cjlib.errors import Unanswerable
+from cjlib.initiatives.trial import ACT, CONTROL
 from cjlib.log import Log
 from cjlib.markov.changes import like_with_like
 from cjlib.markov.forecast import BACK_TEST, backtest_score, customers_seen, weekly_moves
@@ -15,7 +16,7 @@ from cjlib.tables import hash_ids
 from cjlib.uncertainty import bucket_array
 
 WEEK, MONTH = pd.Timedelta(weeks=1), pd.Timedelta(days=30)
-ARMS = ["control", "act"]
+ARMS = [CONTROL, ACT]
 
 
 def forecast_and_seen(

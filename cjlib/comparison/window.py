@@ -16,7 +16,7 @@ import pandas as pd
 
 from cjlib.errors import Unanswerable
 from cjlib.journey_map.counts import VISIT
-from cjlib.journeys import DAY, purchase_days
+from cjlib.journeys import DAY, first_events, purchase_days
 from cjlib.log import FORM, Log
 from cjlib.markov.standing import JOURNEY
 from cjlib.shelf import EarlierReport
@@ -179,12 +179,6 @@ def _strata(log: Log) -> ir.Table:
     return journeys.select(*JOURNEY, stratum=journeys.stratum + early)
 
 
-def _first(events: ir.Table, keys: list[str]) -> ir.Table:
-    """Return the first event of each customer, journey or visit."""
-    in_order = ibis.window(group_by=keys, order_by=[events.timestamp, events.line])
-    return events.mutate(place=ibis.row_number().over(in_order)).filter(lambda t: t.place == 0)
-
-
 def _joined(table: ir.Table, other: ir.Table, keys: list[str], how: str = "inner") -> ir.Table:
     joined = table.join(other, keys, how=how)
     return joined.drop([name for name in joined.columns if name.endswith("_right")])
@@ -193,7 +187,7 @@ def _joined(table: ir.Table, other: ir.Table, keys: list[str], how: str = "inner
 def _described(table: ir.Table, keys: list[str], strata: ir.Table, events: ir.Table) -> ir.Table:
     """Add bucket, stratum and, as segment, the channel in which each visit or journey began."""
     table = _joined(table, strata, JOURNEY)
-    first = _first(events.semi_join(table, keys), keys)
+    first = first_events(events.semi_join(table, keys), keys)
     table = _joined(table, first.select(*keys, segment=first.channel), keys)
     return table.mutate(bucket=_bucket(table)).cache()
 
@@ -281,7 +275,7 @@ def _of_purchases(
 
 
 def _of_newcomers(log: Log, begin, end) -> Iterator[pd.DataFrame]:
-    first = _first(log.events.semi_join(log.beginners, "customer_id"), ["customer_id"])
+    first = first_events(log.events.semi_join(log.beginners, "customer_id"), ["customer_id"])
     first = _between(first, "timestamp", begin, end)
     kinds = {"first_channel": first.channel} if log.has("channel") else {}
     if log.customers is not None:

@@ -9,8 +9,6 @@ horizon, ``churned``: customers without one); ``rate``, its share today among th
 Nothing unconfirmed becomes one.
 """
 
-import copy
-
 import ibis
 import numpy as np
 import pandas as pd
@@ -22,14 +20,14 @@ from cjlib.initiatives.changed_chain import MONTH
 from cjlib.journey_map.counts import VISIT, touch_facts
 from cjlib.journey_map.touchpoints import NOTABLE, touchpoint_table
 from cjlib.journeys import LOST
-from cjlib.markov.markov_tests import moved_cells
+from cjlib.markov.markov_tests import ALL, moved_cells
 from cjlib.uncertainty import bucket_array, difference_test
 
 COLUMNS = [
     *("change", "stage", "touchpoint", "segment", "measure", "evidence"),
     *("rate", "effect", "effect_lower", "effect_upper"),
 ]
-ALL, COMPANY = "all", "company"
+COMPANY = "company"
 RELIEVE, STRENGTHEN, REACH, LEVEL_UP, KEEP = "relieve", "strengthen", "reach", "level up", "keep"
 LEAVING = "those about to leave"
 SAME, OTHERS, ASSUMED = "same customers", "other customers", "assumed"
@@ -123,9 +121,7 @@ def unreached(log) -> pd.DataFrame:
     if not log.events.filter(log.events.initiator == COMPANY).count().execute():
         raise Unanswerable("the dataset file names no touchpoint that the company starts")
     started = log.events.initiator.fill_null("nobody") + " " + log.events.stage
-    by_side = copy.copy(log)
-    by_side.__dict__["events"] = log.events.mutate(touchpoint=started)
-    table = touchpoint_table(by_side)
+    table = touchpoint_table(log.with_tables(events=log.events.mutate(touchpoint=started)))
     ours = (table["initiator"] == COMPANY) & ~table["placebo"]
     found = table[ours & table["moment_of_truth"] & (table["later_purchase"] > 0)]
     found = found.assign(touchpoint="")

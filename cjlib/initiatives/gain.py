@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cjlib.errors import Unanswerable
-from cjlib.initiatives.candidates import REACH, STRENGTHEN, concerned
+from cjlib.initiatives.candidates import ASSUMED, REACH, STRENGTHEN, concerned
 from cjlib.initiatives.changed_chain import DRAWS, Draws, Flow, extra, figures, resampled, shifted
 from cjlib.journeys import BOUGHT, LOST
 from cjlib.markov.transitions import segments_known_at_first
@@ -133,7 +133,7 @@ def _kept(
 def _shrunk(row: pd.Series) -> tuple[float, float]:
     """Return the effect as it is expected to be, and its standard error."""
     effect, error = row["effect"], (row["effect_upper"] - row["effect_lower"]) / (2 * Z)
-    if row["evidence"] == "assumed" or not error > 0:
+    if row["evidence"] == ASSUMED or not error > 0:
         return effect, 0.0
     kept = max(1 - (error / effect) ** 2, 0.0)
     return effect * kept, error * np.sqrt(kept)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from cjlib.errors import ParameterError, Unanswerable, did_you_mean
-from cjlib.journeys import BOUGHT, DAY, LOST, ngram_counts, transition_counts
+from cjlib.journeys import BOUGHT, DAY, LOST, first_events, ngram_counts, transition_counts
 from cjlib.markov.standing import JOURNEY, standing
 from cjlib.stages import StageModel
 
@@ -141,10 +141,8 @@ def segments_known_at_first(log, segment_by: str) -> ir.Table | None:
     known = {} if log.customers is None else log.customers.schema()
     attributes = [column for column in known if column not in ("customer_id", "bucket")]
     if segment_by.startswith("first_") and name in FIRST:
-        in_order = ibis.window(group_by="customer_id", order_by=["timestamp", "line"])
-        first = log.events.semi_join(log.beginners, "customer_id")
-        first = first.mutate(place=ibis.row_number().over(in_order))
-        first = first.filter((first.place == 0) & first[name].notnull())
+        first = first_events(log.events.semi_join(log.beginners, "customer_id"), ["customer_id"])
+        first = first.filter(first[name].notnull())
         found = first.select("customer_id", segment=first[name])
     elif segment_by in attributes:
         found = log.customers.select("customer_id", segment=log.customers[segment_by].cast(str))
