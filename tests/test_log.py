@@ -1,10 +1,12 @@
 """A log is prepared once, whole or not at all, and its counts say what was left out."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pandas as pd
 import pytest
@@ -185,4 +187,9 @@ def test_the_log_of_a_segment_holds_its_customers_alone():
     for table in (part.events, part.visits, part.journeys):
         assert set(table.customer_id.to_pandas()) == theirs
     assert part.run_in.equals(log.run_in)
-    assert 0 < len(theirs) < log.journeys.customer_id.nunique().execute()
+    whole = weakref.ref(log)
+    everybody = log.journeys.customer_id.nunique().execute()
+    del log
+    gc.collect()
+    assert whole() is not None  # its files stay in use
+    assert 0 < len(theirs) < everybody

@@ -187,6 +187,18 @@ def test_what_was_made_of_the_same_is_not_made_again(project):
 
 
 @pytest.mark.slow
+def test_with_another_key_for_ids_a_report_is_made_anew(project, monkeypatch):
+    add(project, "01_small")
+    dataset = project / "data/tiny.yml"
+    dataset.write_text(dataset.read_text() + "privacy: {customer_ids: hash}\n")
+    runs = []
+    for key in ("a key of some length", "a key of some length", "another of that length"):
+        monkeypatch.setenv("CJ_ID_KEY", key)
+        runs.append(report(Request("tiny")).folder)
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.slow
 def test_what_the_log_cannot_answer_is_published_as_a_table_without_rows(project):
     add(project, "unanswered")
     folder = report(Request("tiny")).folder

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
 from cjlib.log import Log
 from cjlib.runs.plan import Plan
+from cjlib.tables import hash_ids
 
 
 def fingerprint(plan: Plan, log: Log, earlier: Sequence[str], versions: dict[str, str]) -> str:
@@ -27,6 +29,8 @@ def fingerprint(plan: Plan, log: Log, earlier: Sequence[str], versions: dict[str
     """
     described = log.dataset.model_dump(mode="json")
     parts = [log.folder.name, log.as_of, described, plan.parameters, sorted(earlier), versions]
+    if log.dataset.privacy.customer_ids == "hash":  # tables depend on the key, too
+        parts += hash_ids(pd.Series(["inputs"])).tolist()
     whole = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for path, notebook in sorted(plan.notebooks.items()):
         whole.update(path.name.encode() + nbformat.writes(notebook).encode())
